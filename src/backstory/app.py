@@ -1,0 +1,139 @@
+"""The composition root: the one place that picks an engine and joins the parts, and stops them in order."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+import uvicorn
+
+from backstory.config import Settings
+from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.rejected import RejectedRequests
+from backstory.http.body import Receive
+from backstory.http.dispatch import Dispatcher, Send
+from backstory.http.message import Scope
+from backstory.http.routes import ROUTES
+from backstory.http.services import Services
+from backstory.ingest.commit import GroupCommit
+from backstory.live.hub import Hub
+from backstory.observe import Metrics
+from backstory.store.base import Store
+from backstory.store.sqlite import SqliteStore
+from backstory.store.sqlite_database import Ownership
+from backstory.timeline.read import Timeline
+
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a waiting thread gets the interpreter: the writer's turn must not wait for the event loop's."""
+
+log = structlog.get_logger(__name__)
+
+
+def open_store(settings: Settings, ownership: Ownership = Ownership.REQUIRED) -> SqliteStore:
+    """The storage that the settings name, opened.
+
+    Raises:
+        StorageError: it cannot be used as it is.
+    """
+    store = SqliteStore(settings.database, ownership=ownership, phone_region=settings.phone_region)
+    store.open()
+    return store
+
+
+class Server:
+    """A running service: an ASGI application with a lifespan."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        metrics = Metrics()
+        hub = Hub(store.log)
+
+        def after_commit(count: int, seconds: float) -> None:
+            metrics.commit_size.observe(count)
+            metrics.commit_seconds.observe(seconds)
+            hub.notify_commit()
+
+        commit = GroupCommit(store, after_commit)
+        self.services = Services(
+            settings,
+            store,
+            commit,
+            Timeline(store),
+            hub,
+            Authenticator(store.records),
+            RejectedRequests(store.records),
+            metrics,
+        )
+        metrics.queue_depth.set_function(lambda: commit.waiting)
+        metrics.index_lag.set_function(lambda: store.stats().index_lag)
+        metrics.rejections_dropped.set_function(lambda: self.services.rejected.dropped)
+        self._dispatch = Dispatcher(self.services, ROUTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await self._dispatch(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            raise ValueError(f"{scope['type']} is not served")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def stop(self) -> None:
+        """Finish the commits that were taken, then let go of the storage. Requests have ended before."""
+        await self.services.commit.close()
+        await self.services.rejected.close()
+        await self.services.hub.close()
+        await self.services.store.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn waits for open answers when it stops; the live streams are told first."""
+
+    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+        super().__init__(config)
+        self._backstory = server
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        await self._backstory.services.hub.close()
+        await super().shutdown(sockets)
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            log.info("serving", address=f"http://{host}:{port}")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until the process is told to stop (SIGTERM, Ctrl-C).
+
+    Raises:
+        OperatorError: a setting or the storage is wrong.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    store = open_store(settings)
+    server = Server(settings, store)
+    config = uvicorn.Config(
+        server,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_graceful_shutdown=30,
+        backlog=4096,
+    )
+    _Uvicorn(config, server).run()

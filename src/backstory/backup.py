@@ -1,0 +1,196 @@
+"""Backup and restore of a SQLite installation: consistent while serving, verified before it counts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pysqlite3 as sqlite3
+
+from backstory.errors import StorageError
+from backstory.model.moment import now
+from backstory.store import migrations
+from backstory.store.sqlite_database import APPLICATION_ID, Ownership, SqliteDatabase
+
+Show = Callable[[float, str], None]
+"""Takes how many bytes are done, and a note."""
+
+UNKNOWN_GAP = 10_000_000
+"""How far contact ids jump where the database that issued ids after the backup is gone: further than anybody got."""
+
+
+def back_up(source: Path, target: Path, show: Show) -> int:
+    """Copy a database, consistent, also while it is served; the size of the copy in bytes.
+
+    One step of SQLite's backup: it reads one snapshot and never starts over, however much is written meanwhile.
+
+    Raises:
+        StorageError: there is no database, the target exists, or the copy is not sound.
+    """
+    if not source.is_file():
+        raise StorageError(f"there is no database {source}")
+    if target.exists():
+        raise StorageError(f"{target} exists already; a backup never overwrites a file")
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        _copy(source, partial, show)
+        show(partial.stat().st_size, "verifying")
+        check(partial)
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    except sqlite3.Error as error:
+        raise StorageError(f"the backup failed: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def _copy(source: Path, partial: Path, show: Show) -> None:
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    reading, writing = sqlite3.connect(str(source)), sqlite3.connect(str(partial))
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            show(partial.stat().st_size, "copying")
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        reading.execute("PRAGMA query_only = ON")
+        reading.backup(writing)
+        writing.execute("PRAGMA journal_mode = DELETE")  # one file, without a -wal beside it
+    finally:
+        done.set()
+        watcher.join()
+        reading.close()
+        writing.close()
+
+
+def check(path: Path) -> dict[str, int]:
+    """Look whether a file is a sound database of ours; its counts.
+
+    Raises:
+        StorageError: it is not.
+    """
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StorageError(f"{path} is not a database of Backstory")
+        migrations.is_current(connection)  # refuses what is newer than this program
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StorageError(f"{path} is damaged: {found}")
+        return {
+            "contacts": connection.execute("SELECT count(*) FROM contacts").fetchone()[0],
+            "activities": connection.execute("SELECT count(*) FROM activities").fetchone()[0],
+            "highest_contact": _highest_contact(connection),
+        }
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} is not a sound database: {error}") from error
+    finally:
+        connection.close()
+
+
+def _highest_contact(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'contacts'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def restore_from(backup: Path, target: Path, show: Show) -> str:
+    """Put a backup in the place of a database that nobody serves; what was done, for the operator.
+
+    Raises:
+        StorageError: the backup is not sound, or a server is using the database.
+    """
+    counts = check(backup)
+    show(backup.stat().st_size / 3, "verified")
+    partial = target.with_name(f".{target.name}.restoring")
+    partial.unlink(missing_ok=True)
+    _copy(backup, partial, show)
+    highest, known = _issued_so_far(target, counts["highest_contact"])
+    _prepare(partial, highest)
+    kept = _put_in_place(partial, target)
+    ids = (
+        "the database that was there said so"
+        if known
+        else "there was no readable database to ask, so a gap was left"
+    )
+    return (
+        f"Restored {counts['contacts']:,} contacts and {counts['activities']:,} activities.\n"
+        f"New contacts begin at {highest + 1:,} ({ids}).\n"
+        + (f"The database that was there is kept as {kept}." if kept else "There was no database before.")
+    )
+
+
+def _issued_so_far(target: Path, in_backup: int) -> tuple[int, bool]:
+    """The highest contact id that was ever issued, and whether that is known or a safe guess."""
+    try:
+        return max(in_backup, check(target)["highest_contact"]), True
+    except StorageError:
+        return in_backup + UNKNOWN_GAP, False
+
+
+def _prepare(partial: Path, highest: int) -> None:
+    """In the copy: no id is issued again, and streams of before are told to read afresh."""
+    connection = sqlite3.connect(str(partial), isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'contacts'")
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?)", (highest,))
+        connection.execute(
+            "UPDATE log_state SET value = ? WHERE name = 'generation'", (secrets.token_hex(6),)
+        )
+        connection.execute(
+            "INSERT INTO audit_log (at, actor, action, target, origin, details) VALUES (?, ?, ?, ?, ?, '{}')",
+            (now(), "os", "database.restore", "database", "command line"),
+        )
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    _sync(partial)
+
+
+def _put_in_place(partial: Path, target: Path) -> Path | None:
+    """Swap the files while holding the owner's lock; where the former database is kept."""
+    holder = SqliteDatabase(target, Ownership.REQUIRED)
+    with holder.owning():
+        kept: Path | None = None
+        if target.exists():
+            _checkpoint(target)
+            kept = target.with_name(f"{target.name}.before-restore-{now() // 1_000_000}")
+            target.replace(kept)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{target}{suffix}").unlink(missing_ok=True)
+        partial.replace(target)
+        _sync(target.parent)
+    return kept
+
+
+def _checkpoint(target: Path) -> None:
+    """Bring the former database's last commits from its -wal into its file, so that what is kept is whole."""
+    connection: Any = None
+    try:
+        connection = sqlite3.connect(str(target))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{target} cannot be read ({error}); move it and its -wal and -shm files away, then restore again"
+        ) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,372 @@
+"""The command line: what an operator does. `backstory --help` teaches; every command has a --help of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from backstory import __version__
+from backstory.config import SETTINGS, Settings, read_settings
+from backstory.errors import OperatorError
+from backstory.model.access import AuditEntry, Role
+from backstory.model.moment import format_moment, now
+from backstory.observe import configure_logs
+from backstory.store.sqlite import SqliteStore
+from backstory.store.sqlite_database import Ownership
+
+T = TypeVar("T")
+DAY = 24 * 3600 * 1_000_000
+
+console = Console(stderr=True)
+
+
+class _Commands(click.Group):
+    """Turns what an operator can mend into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OperatorError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _database_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    setting = SETTINGS["database"]
+    return click.option(
+        "--database", metavar="URL", help=f"{setting.meaning} [{setting.variable}; default {setting.default}]"
+    )(function)
+
+
+def _entry(action: str, target: str, **details: Any) -> AuditEntry:
+    """An entry of the audit log for something done on this machine's command line."""
+    return AuditEntry(now(), f"os:{getpass.getuser()}", action, target, "command line", details)
+
+
+def with_store(
+    settings: Settings, work: Callable[[SqliteStore], Awaitable[T]], ownership: Ownership = Ownership.NEVER
+) -> T:
+    """Run `work` on the opened storage, and close it."""
+    from backstory.app import open_store
+
+    async def main() -> T:
+        store = open_store(settings, ownership)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+@contextmanager
+def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on standard error; yields a function that takes how far it is, and a note."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total, note="")
+        yield lambda done, note: progress.update(task, completed=done, note=note)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="backstory")
+def main() -> None:
+    r"""Backstory: what your customers did, beside the ticket.
+
+    \b
+    A first start:
+      backstory serve                                              # http://127.0.0.1:8000, on ./backstory.db
+      backstory agents create you@example.com --name You --role admin
+      backstory keys create --agent you@example.com                # prints a key, once
+
+    Settings are options here, or BACKSTORY_... variables of the environment (docs/settings.md).
+    """
+    configure_logs("warning", human=True)
+
+
+@main.command()
+@click.option("--host", help=f"{SETTINGS['host'].meaning} [{SETTINGS['host'].variable}]")
+@click.option("--port", help=f"{SETTINGS['port'].meaning} [{SETTINGS['port'].variable}]")
+@_database_option
+@click.option("--log-level", help=f"{SETTINGS['log_level'].meaning} [{SETTINGS['log_level'].variable}]")
+@click.option("--log-format", help=f"{SETTINGS['log_format'].meaning} [{SETTINGS['log_format'].variable}]")
+@click.option(
+    "--log-requests", help=f"{SETTINGS['log_requests'].meaning} [{SETTINGS['log_requests'].variable}]"
+)
+def serve(**options: Any) -> None:
+    """Serve the API until told to stop (Ctrl-C, SIGTERM).
+
+    The schema is brought up to date first. One SQLite file serves one server: a second one is refused.
+    On SIGTERM new work is refused, what was taken is committed, live streams are closed, then the storage.
+    """
+    from backstory.app import serve as run_server
+
+    settings = read_settings(**options)
+    human = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    configure_logs(settings.log_level, human=human)
+    run_server(settings)
+
+
+@main.command()
+@_database_option
+def migrate(database: str | None) -> None:
+    """Bring the database's schema up to date (serve does it by itself)."""
+    settings = read_settings(database=database)
+
+    async def work(store: SqliteStore) -> None:
+        await store.ready()
+
+    with_store(settings, work, Ownership.IF_FREE)
+    click.echo(f"{settings.database} is up to date.", err=True)
+
+
+@main.command()
+@_database_option
+def doctor(database: str | None) -> None:
+    """Check settings, storage, disk, clock and versions, and say what to do.
+
+    Exits with 1 where something needs mending. It may run beside a server.
+    """
+    from backstory.doctor import examine
+
+    findings = examine(read_settings(database=database))
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
+    table = Table("", "what", "finding", box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(marks[finding.state], finding.what, finding.text)
+    Console().print(table)
+    if any(finding.state == "bad" for finding in findings):
+        raise SystemExit(1)
+
+
+@main.group()
+def agents() -> None:
+    """People who work with the contacts."""
+
+
+@agents.command("create")
+@click.argument("email")
+@click.option("--name", required=True, help="The agent's name, as others see it.")
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), default=Role.AGENT.value, show_default=True
+)
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input instead of asking."
+)
+@_database_option
+def create_agent(email: str, name: str, role: str, password_stdin: bool, database: str | None) -> None:
+    """Create an agent. The password is asked for, never given as an argument."""
+    from backstory.helpdesk.access import create_agent
+
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+
+    async def work(store: SqliteStore) -> int:
+        entry = _entry("agent.create", "agent", role=role)
+        return (await create_agent(store.records, email, name, Role(role), password, entry)).id
+
+    click.echo(f"Agent {with_store(read_settings(database=database), work)} created.", err=True)
+
+
+@main.group()
+def keys() -> None:
+    """API keys: of agents, and of applications that publish."""
+
+
+@keys.command("create")
+@click.option("--agent", metavar="EMAIL", help="The agent whose rights the key has.")
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="A source name to publish under; repeatable."
+)
+@click.option(
+    "--expires", type=click.IntRange(1, 36500), metavar="DAYS", help="After how many days it ends by itself."
+)
+@_database_option
+def create_key(
+    agent: str | None, sources: tuple[str, ...], expires: int | None, database: str | None
+) -> None:
+    r"""Issue a key and print it, alone, on standard output. It is shown this once.
+
+    \b
+      backstory keys create --agent you@example.com        # everything that this agent may
+      backstory keys create --source shopify               # may only publish, and only as shopify
+    """
+    from backstory.helpdesk.access import create_key
+
+    async def work(store: SqliteStore) -> str:
+        ends = now() + expires * DAY if expires else None
+        entry = _entry("key.create", "key", sources=list(sources), expires=bool(expires))
+        return await create_key(store.records, agent_email=agent, sources=sources, expires=ends, entry=entry)
+
+    click.echo(with_store(read_settings(database=database), work))
+
+
+@keys.command("list")
+@_database_option
+def list_keys(database: str | None) -> None:
+    """List every key ever issued: never the key itself, only its last four characters."""
+
+    async def work(store: SqliteStore) -> Any:
+        return await store.records.keys()
+
+    table = Table("id", "key", "belongs to", "created", "expires", "state", box=None, pad_edge=False)
+    for key in with_store(read_settings(database=database), work):
+        expired = key.expires_at is not None and key.expires_at <= now()
+        state = "revoked" if key.revoked_at else "expired" if expired else "in force"
+        owner = key.agent or f"sources {', '.join(key.sources)}"
+        expires = format_moment(key.expires_at)[:10] if key.expires_at else "never"
+        table.add_row(str(key.id), key.hint, owner, format_moment(key.created_at)[:10], expires, state)
+    Console().print(table)
+
+
+@keys.command("revoke")
+@click.argument("key_id", type=int, metavar="ID")
+@_database_option
+def revoke_key(key_id: int, database: str | None) -> None:
+    """End a key, within a second, also in a server that is running."""
+
+    async def work(store: SqliteStore) -> bool:
+        return await store.records.revoke_key(key_id, _entry("key.revoke", f"key:{key_id}"))
+
+    if not with_store(read_settings(database=database), work):
+        raise OperatorError(f"there is no key {key_id} in force; 'backstory keys list' shows them")
+    click.echo(f"Key {key_id} is revoked.", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_database_option
+def backup(file: Path, database: str | None) -> None:
+    """Copy the database into FILE, consistent, also while it is being served.
+
+    The copy is verified and only then given its name.
+    """
+    from backstory.backup import back_up
+
+    source = read_settings(database=database).database
+    with progress_bar("Backing up", source.stat().st_size if source.exists() else None) as show:
+        size = back_up(source, file, show)
+    click.echo(f"{file}: {size:,} bytes, verified.", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_database_option
+def restore(file: Path, database: str | None) -> None:
+    """Put a backup in the place of the database. Stop the server first.
+
+    The backup is verified before anything is touched; the database that was there is kept beside it. Contact ids that
+    were issued after the backup are not issued again.
+    """
+    from backstory.backup import restore_from
+
+    settings = read_settings(database=database)
+    with progress_bar("Restoring", file.stat().st_size) as show:
+        report = restore_from(file, settings.database, show)
+    click.echo(report, err=True)
+
+
+@main.command("import")
+@click.argument("file", metavar="FILE.ndjson|-")
+@click.option(
+    "--rejected",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where refused lines go. [FILE.rejected.ndjson]",
+)
+@click.option("--again", is_flag=True, help="Begin at the first line, even if this file was imported before.")
+@_database_option
+def import_command(file: str, rejected: Path | None, again: bool, database: str | None) -> None:
+    """Import activities, one publish request a line, also while the database is being served.
+
+    It can be stopped at any moment and started again: it goes on behind the last line that is durable. Refused lines
+    go into a file, each with its line number and the reasons. "-" reads standard input, from its beginning.
+    """
+    from backstory.transfer import import_file
+
+    settings = read_settings(database=database)
+    rejected = rejected or Path(f"{'stdin' if file == '-' else file}.rejected.ndjson")
+
+    total = Path(file).stat().st_size if Path(file).is_file() else None
+
+    async def work(store: SqliteStore) -> Any:
+        with progress_bar("Importing", total) as show:
+            return await import_file(
+                store, file, rejected, again=again, show=show, phone_region=settings.phone_region
+            )
+
+    if file != "-" and not Path(file).is_file():
+        raise OperatorError(f"there is no file {file}")
+    summary = with_store(settings, work, Ownership.IF_FREE)
+    click.echo(summary.text, err=True)
+    if summary.rejected:
+        raise SystemExit(2)
+
+
+@main.command()
+@click.option("--contact", "contact_id", type=click.IntRange(1, 2**63 - 1), required=True, metavar="ID")
+@_database_option
+def export(contact_id: int, database: str | None) -> None:
+    """Write everything that a contact did to standard output, one publish request a line, oldest first.
+
+    The lines can be imported again. The export is noted in the audit log.
+    """
+    from backstory.transfer import export_contact
+
+    async def work(store: SqliteStore) -> int:
+        entry = _entry("contact.export", f"contact:{contact_id}")
+        return await export_contact(store, contact_id, sys.stdout.buffer, entry)
+
+    count = with_store(read_settings(database=database), work)
+    click.echo(f"{count:,} activities.", err=True)
+
+
+@main.command()
+@click.option("--host", help=f"{SETTINGS['host'].meaning} [{SETTINGS['host'].variable}]")
+@click.option("--port", help=f"{SETTINGS['port'].meaning} [{SETTINGS['port'].variable}]")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("var/demo"),
+    show_default=True,
+)
+def demo(host: str | None, port: str | None, directory: Path) -> None:
+    """Serve a demo shop: some hundred contacts, a year of their orders, payments, calls and logins.
+
+    On the first start it is filled; later starts find it as it was left. Remove the directory to begin afresh.
+    """
+    from backstory.app import serve as run_server
+    from backstory.demo.prepare import prepare
+
+    settings = read_settings(host=host, port=port, database=f"sqlite:///{directory / 'backstory.db'}")
+    with progress_bar("Filling the demo shop", None) as show:
+        welcome = prepare(settings, directory, show)
+    click.echo(welcome)
+    configure_logs(settings.log_level, human=sys.stderr.isatty())
+    run_server(settings)

@@ -1,0 +1,145 @@
+"""Settings: read once at start from options and environment, checked at once, frozen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import phonenumbers
+from msgspec import Struct
+
+from backstory.errors import SettingError
+
+DEFAULT_DATABASE = "sqlite:///backstory.db"
+
+
+class Setting(NamedTuple):
+    """One setting: its environment variable, its default as written there, and what it means."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+SETTINGS: dict[str, Setting] = {
+    "host": Setting(
+        "BACKSTORY_HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for every one of this machine."
+    ),
+    "port": Setting("BACKSTORY_PORT", "8000", "The port to listen on, 0 for a free one."),
+    "database": Setting("BACKSTORY_DATABASE", DEFAULT_DATABASE, "Where things are kept: sqlite:///FILE."),
+    "log_level": Setting("BACKSTORY_LOG_LEVEL", "info", "debug, info, warning or error."),
+    "log_format": Setting(
+        "BACKSTORY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, else json."
+    ),
+    "log_requests": Setting(
+        "BACKSTORY_LOG_REQUESTS", "faults", "Which requests are logged: all, faults (4xx and 5xx), or none."
+    ),
+    "metrics_address": Setting(
+        "BACKSTORY_METRICS_ADDRESS",
+        "",
+        "HOST:PORT for /metrics alone; it is then not served with the rest. Empty: beside the API.",
+    ),
+    "phone_region": Setting(
+        "BACKSTORY_PHONE_REGION",
+        "",
+        "Country (such as GB) whose numbers come without a country code. Empty: none.",
+    ),
+    "forwarded_allow_ips": Setting(
+        "BACKSTORY_FORWARDED_ALLOW_IPS",
+        "127.0.0.1",
+        "Proxies, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    ),
+}
+"""Every setting. `docs/settings.md` is held against it by a test."""
+
+
+class Settings(Struct, frozen=True):
+    """The settings of one process, checked."""
+
+    host: str
+    port: int
+    database: Path
+    log_level: str
+    log_format: str
+    log_requests: str
+    metrics_address: tuple[str, int] | None
+    phone_region: str | None
+    forwarded_allow_ips: str
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **options: Any) -> Settings:
+    """Settings from command line options (None: not given) before the environment before the defaults.
+
+    Raises:
+        SettingError: naming the setting, what was given, and what would be right.
+    """
+    environment = os.environ if environment is None else environment
+    _refuse_unknown(environment)
+    text = {
+        name: str(options[name])
+        if options.get(name) is not None
+        else environment.get(each.variable, each.default)
+        for name, each in SETTINGS.items()
+    }
+    return Settings(
+        host=text["host"],
+        port=_port("port", text["port"]),
+        database=_sqlite_path(text["database"]),
+        log_level=_one_of("log_level", text["log_level"], ("debug", "info", "warning", "error")),
+        log_format=_one_of("log_format", text["log_format"], ("auto", "json", "text")),
+        log_requests=_one_of("log_requests", text["log_requests"], ("all", "faults", "none")),
+        metrics_address=_address("metrics_address", text["metrics_address"]),
+        phone_region=_region(text["phone_region"]),
+        forwarded_allow_ips=text["forwarded_allow_ips"],
+    )
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {each.variable for each in SETTINGS.values()}
+    for variable in environment:
+        if variable.startswith("BACKSTORY_") and variable not in known:
+            raise SettingError(f"there is no setting {variable}; known: {', '.join(sorted(known))}")
+
+
+def _wrong(name: str, given: str, wanted: str) -> SettingError:
+    return SettingError(
+        f"{SETTINGS[name].variable} (or --{name.replace('_', '-')}) is '{given}'; expected {wanted}"
+    )
+
+
+def _port(name: str, given: str) -> int:
+    if not given.isascii() or not given.isdigit() or int(given) > 65535:
+        raise _wrong(name, given, "a number from 0 to 65535")
+    return int(given)
+
+
+def _one_of(name: str, given: str, possible: tuple[str, ...]) -> str:
+    if given.lower() not in possible:
+        raise _wrong(name, given, f"one of {', '.join(possible)}")
+    return given.lower()
+
+
+def _address(name: str, given: str) -> tuple[str, int] | None:
+    if not given:
+        return None
+    host, colon, port = given.rpartition(":")
+    if not (host and colon):
+        raise _wrong(name, given, "HOST:PORT")
+    return host.strip("[]"), _port(name, port)
+
+
+def _region(given: str) -> str | None:
+    if given and given.upper() not in phonenumbers.SUPPORTED_REGIONS:
+        raise _wrong("phone_region", given, "a two-letter country code, such as GB")
+    return given.upper() or None
+
+
+def _sqlite_path(given: str) -> Path:
+    prefix = "sqlite:///"
+    if not given.startswith(prefix) or given == prefix:
+        raise _wrong(
+            "database", given, "sqlite:///FILE (a relative path) or sqlite:////FOLDER/FILE (an absolute one)"
+        )
+    return Path(given.removeprefix(prefix)).expanduser()

@@ -1,0 +1,1 @@
+"""The demo installation: a believable shop to look around in."""

@@ -1,0 +1,113 @@
+"""Filling the demo shop on its first start, and telling how to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backstory.app import open_store
+from backstory.config import Settings
+from backstory.demo.story import requests
+from backstory.helpdesk.access import create_agent, create_key
+from backstory.ingest.admit import Arrival, admit
+from backstory.model.access import AuditEntry, Principal, Role
+from backstory.model.moment import now
+from backstory.store.base import Store
+
+EMAIL = "admin@example.com"
+ACCESS_FILE = "access.json"
+_GROUP = 500
+_PRINCIPAL = Principal(0, None, Role.ADMIN, frozenset(), None)
+
+
+def prepare(settings: Settings, directory: Path, show: Callable[[float, str], None]) -> str:
+    """Make and fill the demo installation where that was not done; the welcome to print.
+
+    The password and the key are kept in the directory, readable by its owner: it is a demo, and they are needed again.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    access = directory / ACCESS_FILE
+    if not access.exists():
+        asyncio.run(_fill(settings, access, show))
+    return _welcome(settings, json.loads(access.read_text()))
+
+
+async def _fill(settings: Settings, access: Path, show: Callable[[float, str], None]) -> None:
+    store = open_store(settings)
+    try:
+        await _publish(store, show)
+        password = f"demo-{secrets.token_hex(4)}"
+        key = await _let_in(store, password)
+    finally:
+        await store.close()
+    partial = access.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key}))
+    partial.replace(access)  # written last: a first start that was cut off is begun again
+
+
+async def _publish(store: Store, show: Callable[[float, str], None]) -> None:
+    arrival = Arrival(_PRINCIPAL, now())
+    done = 0
+    for group in _groups(requests(datetime.now(UTC))):
+        publications = [admit(json.dumps(request, ensure_ascii=False).encode(), arrival) for request in group]
+        results = await store.publish(publications)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        done += len(results)
+        show(done, "activities")
+
+
+def _groups(items: Iterator[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    group: list[dict[str, object]] = []
+    for item in items:
+        group.append(item)
+        if len(group) == _GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+async def _let_in(store: Store, password: str) -> str:
+    """An admin and a key for them."""
+    entry = AuditEntry(now(), "demo", "agent.create", "agent", "command line")
+    existing = [each for each in await store.records.keys() if each.agent == EMAIL]
+    if not existing:
+        await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
+    return await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
+
+
+def _welcome(settings: Settings, access: dict[str, str]) -> str:
+    address = f"http://{settings.host}:{settings.port}"
+    key = access["key"]
+    return f"""
+Backstory, with a demo shop, at {address}
+
+  API documentation   {address}/api/docs
+  Sign in as          {access["email"]} / {access["password"]}
+  API key             {key}
+
+Publish an activity:
+
+  curl -u {key}:X {address}/api/v2/contact-activities \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"activity": {{"name": "Transaction failed", "actor": {{"type": "shopper"}},
+         "source": {{"name": "shopify"}}, "context": {{"Order id": "4711", "Amount": "50", "Currency": "EUR"}}}},
+         "contact": {{"email": "rachel@example.com"}}}}'
+
+Which customer has this order?
+
+  curl -u {key}:X '{address}/api/v2/contact-activities?ref=4711'
+
+Read the timeline of the contact_id in the answer (here 1):
+
+  curl -u {key}:X '{address}/api/v2/contacts/1/activities?per_page=5'
+
+Stop with Ctrl-C. To begin afresh, remove the folder {settings.database.parent}.
+"""

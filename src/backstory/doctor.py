@@ -1,0 +1,159 @@
+"""`backstory doctor`: what an operator would look at first, looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pysqlite3 as sqlite3
+
+from backstory import __version__
+from backstory.config import Settings
+from backstory.errors import StorageError
+from backstory.store import migrations
+from backstory.store.sqlite_database import MIN_SQLITE
+
+State = Literal["ok", "note", "bad"]
+LOW_DISK = 1024**3
+EARLIEST = 1_767_225_600  # 2026-01-01: a clock before that is wrong
+SLOW_SYNC_MS = 20.0
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: how it is, and what to do where it is not well."""
+
+    state: State
+    what: str
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at settings, versions, clock, disk and storage; changes nothing."""
+    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _versions,
+        _settings,
+        _clock,
+        _disk,
+        _database,
+    )
+    return [finding for look in looks for finding in look(settings)]
+
+
+def _versions(settings: Settings) -> Iterator[Finding]:
+    yield Finding("ok", "program", f"backstory {__version__}, schema {migrations.HEAD}")
+    good = sqlite3.sqlite_version_info >= MIN_SQLITE
+    needed = ".".join(map(str, MIN_SQLITE))
+    advice = "" if good else f"; {needed} or newer is needed: install the locked pysqlite3 wheel"
+    yield Finding("ok" if good else "bad", "SQLite", f"{sqlite3.sqlite_version}{advice}")
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield Finding(
+        "ok", "settings", f"database {settings.database}, serving on {settings.host}:{settings.port}"
+    )
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        yield Finding(
+            "note",
+            "settings",
+            "reachable from other machines: put a proxy with TLS before it, keys travel in clear",
+        )
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < EARLIEST:
+        yield Finding("bad", "clock", f"{shown} lies before this program was made: set the clock")
+    else:
+        yield Finding("ok", "clock", shown)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.database.parent
+    if not folder.is_dir():
+        yield Finding("bad", "disk", f"the folder {folder} does not exist: make it, or set another database")
+        return
+    if not os.access(folder, os.W_OK):
+        yield Finding(
+            "bad", "disk", f"the folder {folder} cannot be written by this user: change its owner or mode"
+        )
+        return
+    free = shutil.disk_usage(folder).free
+    advice = "" if free >= LOW_DISK else "; make room soon: a full disk answers publishers with 503"
+    yield Finding("ok" if free >= LOW_DISK else "note", "disk", f"{free / 1024**3:.1f} GiB free{advice}")
+    slow = _sync_milliseconds(folder)
+    advice = (
+        "" if slow < SLOW_SYNC_MS else "; every commit waits for it: a disk with a protected cache is faster"
+    )
+    yield Finding(
+        "ok" if slow < SLOW_SYNC_MS else "note", "disk", f"a durable write takes {slow:.2f} ms{advice}"
+    )
+
+
+def _sync_milliseconds(folder: Path) -> float:
+    """The median of some fdatasync of 4 KiB, in a file that is removed again."""
+    path = folder / f".backstory-doctor-{os.getpid()}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        times = []
+        for _ in range(9):
+            os.pwrite(descriptor, os.urandom(4096), 0)
+            started = time.perf_counter()
+            os.fdatasync(descriptor)
+            times.append(time.perf_counter() - started)
+        return sorted(times)[4] * 1000
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    path = settings.database
+    if not path.exists():
+        yield Finding("note", "database", f"{path} does not exist yet; 'backstory serve' makes it")
+        return
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        yield from _look_inside(connection)
+        connection.close()
+    except (sqlite3.Error, StorageError) as error:
+        yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
+    if path.stat().st_mode & 0o077:
+        yield Finding(
+            "note", "database", f"{path} can be read by other users of this machine: chmod 600 {path}"
+        )
+
+
+def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
+    if not migrations.is_current(connection):
+        yield Finding(
+            "note",
+            "database",
+            "its schema is older than this program; 'backstory migrate' brings it up to date",
+        )
+        return
+    check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if check != "ok":
+        yield Finding(
+            "bad", "database", f"it is damaged ({check}); restore a backup with 'backstory restore'"
+        )
+        return
+    contacts = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
+    activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
+    yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
+    if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():
+        yield Finding(
+            "note", "agents", "there is no admin; 'backstory agents create EMAIL --name NAME --role admin'"
+        )
+    indexed = connection.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0]
+    behind = connection.execute(
+        "SELECT count(*) FROM activities WHERE position > ?", (int(indexed),)
+    ).fetchone()[0]
+    if behind:
+        yield Finding(
+            "note", "search", f"{behind:,} activities are not indexed yet; a running server does it"
+        )

@@ -1,0 +1,67 @@
+"""Refused publish requests, kept for an admin to read: bounded, shortened, and never on an answer's path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+
+from backstory.errors import BackstoryError
+from backstory.model.access import Rejection
+from backstory.store.base import Records
+
+MAX_QUEUED = 1_000
+MAX_BODY = 2_000
+KEEP_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class RejectedRequests:
+    """Takes refusals without waiting and writes them in the background. A flood drops the oldest, and is counted."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._queued: deque[Rejection] = deque(maxlen=MAX_QUEUED)
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def add(self, rejection: Rejection) -> None:
+        """Keep a refusal, soon."""
+        self.dropped += len(self._queued) == MAX_QUEUED
+        self._queued.append(rejection)
+        if self._task is None:
+            self._task = asyncio.create_task(self._write_soon())
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(KEEP_SECONDS)  # gathers: a client that is wrong is wrong many times
+        try:
+            await self.flush()
+        finally:
+            self._task = None
+
+    async def flush(self) -> None:
+        """Write what is queued."""
+        queued = list(self._queued)
+        self._queued.clear()
+        if not queued:
+            return
+        try:
+            await self._records.keep_rejections(queued)
+        except BackstoryError as error:
+            self.dropped += len(queued)
+            log.warning("rejections_dropped", count=len(queued), error=str(error))
+
+    async def close(self) -> None:
+        """Write the last ones."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.flush()
+
+
+def shorten_body(body: bytes) -> str:
+    """A body as an admin reads it."""
+    text = body[: MAX_BODY * 4].decode(errors="replace")
+    return text if len(text) <= MAX_BODY else f"{text[:MAX_BODY]}…"

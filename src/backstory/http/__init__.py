@@ -1,0 +1,1 @@
+"""The HTTP side. `routes.py` has every URL on one screen."""

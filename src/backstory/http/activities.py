@@ -1,0 +1,336 @@
+"""Activities: publish, read, find, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from backstory.errors import (
+    AccessDenied,
+    BackstoryError,
+    Code,
+    Fault,
+    FieldErrors,
+    InvalidJson,
+    NotFound,
+    RequestError,
+)
+from backstory.http.errors import is_foreseen
+from backstory.http.message import NDJSON_TYPE, Request, Response, no_content
+from backstory.http.query import FIND_PARAMETERS, TIMELINE_PARAMETERS, PageQuery, read_page_query
+from backstory.http.services import Services
+from backstory.ingest.admit import Arrival, admit
+from backstory.live.hub import Event, Signal
+from backstory.model.activity import Deletion, Publication, Published, join_answers
+from backstory.model.ids import ActivityId, parse_activity_id
+from backstory.model.json_text import parse_exact, shorten
+from backstory.model.page import encode_cursor
+from backstory.store.base import PublishResult, StreamPosition
+from backstory.timeline.read import ShownPage
+
+MAX_BATCH = 1_000
+MAX_IDEMPOTENCY_KEY = 255
+QUIET_SECONDS = 15
+_YIELD_EVERY = 25
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class BatchRequest(Struct, forbid_unknown_fields=True):
+    """The body of a batch: publish requests, as they are sent one by one."""
+
+    activities: list[Raw]
+
+
+_BATCH = msgspec.json.Decoder(BatchRequest)
+
+
+async def publish(request: Request, services: Services) -> Response:
+    """Publish one activity."""
+    try:
+        publication = admit(request.body, _arrival(request, services, None))
+    except (FieldErrors, InvalidJson, AccessDenied) as error:
+        services.note_rejection(request, error, request.body, _source_of(request.body))
+        raise
+    (result,) = await services.commit.publish([publication])
+    services.count_published([result])
+    if isinstance(result, Exception):
+        if is_foreseen(result):
+            assert isinstance(result, BackstoryError)
+            services.note_rejection(request, result, request.body, publication.source)
+        raise result
+    return Response(_ENCODER.encode(publish_answer(result)))
+
+
+def publish_answer(result: Published) -> dict[str, Any]:
+    """The body of a publish request's answer (contract 1.1)."""
+    answer: dict[str, Any] = {
+        "id": str(result.id),
+        "external_id": result.external_id,
+        "contact_id": result.contact_id,
+        "matched_by": result.matched_by,
+        "duplicate": result.duplicate,
+    }
+    if result.differs:
+        answer["differs"] = True
+    if result.conflicts:
+        answer["conflicts"] = result.conflicts
+    return answer
+
+
+def _arrival(request: Request, services: Services, index: int | None) -> Arrival:
+    key = request.header(b"idempotency-key")
+    if key is not None and not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY:
+        message = f"It has {len(key)} characters; from 1 to {MAX_IDEMPOTENCY_KEY} are possible."
+        raise FieldErrors([Fault("Idempotency-Key", message, Code.INVALID_VALUE)])
+    if key is not None and index is not None:
+        key = f"{index}:{key}"
+    elif key is not None:
+        key = f"-:{key}"
+    return Arrival(request.caller, request.received, key, services.settings.phone_region)
+
+
+def _source_of(body: bytes) -> str | None:
+    """The source name in a refused body, where it can be read."""
+    try:
+        source = msgspec.json.decode(body)["activity"]["source"]["name"]
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, IndexError, ValueError):
+        return None
+    return source[:255] if isinstance(source, str) else None
+
+
+# Batches.
+
+
+async def publish_batch(request: Request, services: Services) -> Response:
+    """Publish many activities: the good ones are kept even where others are bad."""
+    items = _ndjson_items(request.body) if request.content_type == NDJSON_TYPE else _json_items(request.body)
+    if len(items) > MAX_BATCH:
+        message = f"There are {len(items):,} items; at most {MAX_BATCH:,} are possible."
+        raise FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
+    admitted = [each async for each in _admit_items(request, services, items)]
+    good = [each for each in admitted if isinstance(each, Publication)]
+    results = iter(await services.commit.publish(good) if good else [])
+    answers: list[dict[str, Any]] = []
+    for item, each in zip(items, admitted, strict=True):
+        result = next(results) if isinstance(each, Publication) else each
+        if isinstance(result, BackstoryError):
+            services.note_rejection(request, result, item, _source_of(item))
+        answers.append(_item_answer(result))
+    return Response(_ENCODER.encode({"results": answers}))
+
+
+def _json_items(body: bytes) -> list[bytes]:
+    """The items of `{"activities": [...]}`, each as its own text."""
+    try:
+        batch = _BATCH.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        raise _batch_refusal(body) from None
+    items = [bytes(item) for item in batch.activities]
+    del batch
+    if body.count(b'"activities"') > 1:  # cheap to see, and only then worth the full reading
+        _refuse_twice(body)
+    return items
+
+
+def _refuse_twice(body: bytes) -> None:
+    try:
+        parse_exact(body)
+    except ValueError as error:
+        if "stands twice" in str(error) and '"activities"' in str(error):
+            raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+
+
+def _batch_refusal(body: bytes) -> BackstoryError:
+    try:
+        tree = parse_exact(body)
+    except ValueError as error:
+        return InvalidJson(f"The body is not valid JSON: {error}.")
+    if not isinstance(tree, dict):
+        return FieldErrors([Fault("body", "It should be an object.", Code.DATATYPE_MISMATCH)])
+    faults = [
+        Fault(name, "There is no such field; known here: activities.", Code.INVALID_FIELD)
+        for name in tree
+        if name != "activities"
+    ]
+    if tree.get("activities") is None:
+        faults.append(Fault("activities", "It is mandatory and was not sent.", Code.MISSING_FIELD))
+    elif not isinstance(tree["activities"], list):
+        sent = shorten(tree["activities"])
+        faults.append(Fault("activities", f"It should be an array; {sent} was sent.", Code.DATATYPE_MISMATCH))
+    return FieldErrors(faults)
+
+
+def _ndjson_items(body: bytes) -> list[bytes]:
+    """One item a line; blank lines are passed over."""
+    return [line for line in body.split(b"\n") if line.strip()]
+
+
+async def _admit_items(
+    request: Request, services: Services, items: Sequence[bytes]
+) -> AsyncIterator[Publication | BackstoryError]:
+    """Check each item; others are served in between."""
+    for index, item in enumerate(items):
+        if index % _YIELD_EVERY == _YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+        try:
+            yield admit(item, _arrival(request, services, index))
+        except (FieldErrors, InvalidJson, AccessDenied) as error:
+            yield error
+
+
+def _item_answer(result: PublishResult | BackstoryError) -> dict[str, Any]:
+    if isinstance(result, Published):
+        return {"status": 200, **publish_answer(result)}
+    if isinstance(result, FieldErrors):
+        return {"status": result.status, "description": result.description, "errors": result.faults}
+    if isinstance(result, RequestError):
+        return {"status": result.status, "code": result.code, "message": result.message}
+    raise result
+
+
+# Reading.
+
+
+async def get_activity(request: Request, services: Services) -> Response:
+    """One activity, whole."""
+    shown = await services.timeline.activity(_activity_id(request))
+    return Response(shown.answer())
+
+
+def _activity_id(request: Request) -> ActivityId:
+    text = request.path_values["id"]
+    try:
+        return parse_activity_id(text)
+    except ValueError:
+        raise NotFound(f"There is no activity {shorten(text)}.") from None
+
+
+def contact_id_of(request: Request) -> int:
+    """The contact's number in the path.
+
+    Raises:
+        NotFound: it cannot be one.
+    """
+    text = request.path_values["id"]
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise NotFound(f"There is no contact {shorten(text)}.")
+    return int(text)
+
+
+async def get_timeline(request: Request, services: Services) -> Response:
+    """A contact's timeline, newest first."""
+    query = read_page_query(request, TIMELINE_PARAMETERS)
+    page = await services.timeline.page(contact_id_of(request), query.filters, query.after, query.per_page)
+    return _page_response(request, page)
+
+
+async def find_activities(request: Request, services: Services) -> Response:
+    """Activities across contacts, newest first."""
+    query: PageQuery = read_page_query(request, FIND_PARAMETERS)
+    return _page_response(request, await services.timeline.find(query.filters, query.after, query.per_page))
+
+
+def _page_response(request: Request, page: ShownPage) -> Response:
+    headers = {}
+    if page.next is not None:
+        kept = [(name, value) for name, value in request.query() if name != "cursor"]
+        url = request.url(request.path, [*kept, ("cursor", encode_cursor(page.next))])
+        headers["Link"] = f'<{url}>; rel="next"'
+    if page.position is not None:
+        headers["X-Stream-Position"] = encode_position(page.position)
+    return Response(join_answers([shown.answer() for shown in page.activities]), headers=headers)
+
+
+async def delete_activity(request: Request, services: Services) -> Response:
+    """Remove an activity."""
+    activity_id = _activity_id(request)
+    entry = request.audit("activity.delete", f"activity:{activity_id}")
+    if await services.store.log.delete(activity_id, entry) is None:
+        raise NotFound(f"There is no activity {activity_id}.")
+    services.hub.notify_commit()
+    return no_content()
+
+
+# Following live.
+
+
+def encode_position(position: StreamPosition) -> str:
+    """A place in the order of arrival, opaque to the viewer."""
+    return f"{position.generation}-{position.position:x}"
+
+
+def decode_position(text: str) -> StreamPosition | None:
+    """Read a position; None where it is not one of ours, which a viewer is told by `reset`."""
+    generation, _, digits = text.rpartition("-")
+    try:
+        return StreamPosition(generation, int(digits, 16)) if len(digits) <= 15 else None
+    except ValueError:
+        return None
+
+
+async def stream_activities(request: Request, services: Services) -> Response:
+    """A contact's timeline, live, as Server-Sent Events."""
+    after = [value for name, value in request.query() if name == "after"]
+    last = request.header(b"last-event-id") or (after[-1] if after else None)
+    followed = await services.timeline.follow(contact_id_of(request))
+    current = await services.store.log.stream_position()
+    start = current if last is None else decode_position(last)
+    if start is None:
+        return _stream(iter_reset())
+    return _stream(_events(services, followed.contact_id, followed.homes, start))
+
+
+def _stream(pieces: AsyncIterator[bytes]) -> Response:
+    return Response(
+        content_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        stream=pieces,
+    )
+
+
+async def iter_reset() -> AsyncIterator[bytes]:
+    """A stream that tells its viewer to read afresh."""
+    yield _RESET
+
+
+_RESET = b"event: reset\ndata: {}\n\n"
+
+
+async def _events(
+    services: Services, contact_id: int, homes: Sequence[bytes], start: StreamPosition
+) -> AsyncIterator[bytes]:
+    services.metrics.viewers.inc()
+    try:
+        yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
+        async for event in services.hub.follow(homes, start, quiet_after=QUIET_SECONDS):
+            if (piece := _event_text(event, contact_id, start.generation)) is not None:
+                yield piece
+    finally:
+        services.metrics.viewers.dec()
+
+
+def _event_text(event: Event, contact_id: int, generation: str) -> bytes | None:
+    if event is Signal.RESET:
+        return _RESET
+    if event is Signal.QUIET:
+        return b": still here\n\n"
+    if isinstance(event, Signal):
+        return None
+    if isinstance(event, Deletion):
+        position, name = event.position, b"deleted"
+        data = b'{"id":"%s","contact_id":%d}' % (str(event.id).encode(), contact_id)
+    else:
+        position, name, data = event.id.position, b"activity", event.answer(contact_id)
+    id_ = encode_position(StreamPosition(generation, position)).encode()
+    return b"event: %s\nid: %s\n%s\n\n" % (name, id_, b"\n".join(_data_lines(data)))
+
+
+def _data_lines(data: bytes) -> Iterator[bytes]:
+    """A context is kept as it was sent, line breaks between its tokens included; each line is a data field."""
+    for line in data.splitlines():
+        yield b"data: " + line

@@ -1,0 +1,184 @@
+"""From an ASGI request to an answer. The order of the faults is the contract's (section 3), and it is this file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+from backstory.errors import AccessDenied, MethodNotAllowed, NotAcceptable, NotFound
+from backstory.http.body import ClientGoneError, Receive, check_type, read_body, refuse_body
+from backstory.http.errors import error_response, is_foreseen
+from backstory.http.message import Request, Response, Scope
+from backstory.http.routes import API, Route
+from backstory.http.services import Services
+from backstory.model.access import Principal, Right
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+UNLIMITED = 100_000
+"""What the rate-limit headers say while there is no limit: a client that reads 0 remaining stops."""
+
+_USUAL_HEADERS = [
+    (b"x-freshdesk-api-version", b"latest=v2; requested=v2"),
+    (b"x-ratelimit-total", str(UNLIMITED).encode()),
+    (b"x-ratelimit-remaining", str(UNLIMITED - 1).encode()),
+    (b"x-ratelimit-used-currentrequest", b"1"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+log = structlog.get_logger("backstory.http")
+
+
+class Dispatcher:
+    """An ASGI application over a list of routes."""
+
+    def __init__(self, services: Services, routes: Iterable[Route]) -> None:
+        self._services = services
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            by_path.setdefault(route.path, {})[route.method] = route
+        for path, methods in by_path.items():
+            if "{" in path:
+                self._patterns.append((re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), methods))
+            else:
+                self._fixed[path] = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        request = Request(scope, _new_request_id())
+        route_path = "-"
+        try:
+            principal = await self._authenticate(request)
+            methods, request.path_values = self._match(request.path)
+            route = methods.get(request.method)
+            if route is None:
+                raise MethodNotAllowed(request.method, sorted(methods))
+            route_path = route.path
+            _check_right(route, principal)
+            request.principal = principal
+            _check_accept(request, route)
+            await _read(request, route, receive)
+            response = await route.handler(request, self._services)
+        except ClientGoneError:
+            return
+        except Exception as error:
+            if not is_foreseen(error):
+                log.exception("request_failed", request_id=request.id, route=route_path)
+            response = error_response(error)
+        self._services.metrics.requests.labels(route_path, request.method, str(response.status)).inc()
+        self._log(request, route_path, response)
+        await _send(request, response, receive, send)
+
+    async def _authenticate(self, request: Request) -> Principal | None:
+        """Who is asking. Everything below /api/v2 needs a key, also what does not exist there."""
+        if not request.path.startswith(f"{API}/"):
+            return None
+        return await self._services.authenticator.authenticate(request.headers.get(b"authorization"))
+
+    def _match(self, path: str) -> tuple[dict[str, Route], Mapping[str, str]]:
+        if path.endswith("/") and len(path) > 1:
+            path = path[:-1]
+        if methods := self._fixed.get(path):
+            return methods, {}
+        for pattern, methods in self._patterns:
+            if found := pattern.fullmatch(path):
+                return methods, found.groupdict()
+        raise NotFound("There is nothing at this address; /api/docs lists what there is.")
+
+    def _log(self, request: Request, route: str, response: Response) -> None:
+        wanted = self._services.settings.log_requests
+        if wanted == "all" or (wanted == "faults" and response.status >= 400):
+            log.info(
+                "request",
+                request_id=request.id,
+                method=request.method,
+                route=route,
+                status=response.status,
+                key=request.principal.key_id if request.principal else None,
+                ms=round(time.time() * 1000 - request.received / 1000, 1),
+            )
+
+
+def _new_request_id() -> str:
+    """A UUID of version 4, without the cost of building a `uuid.UUID` on the hot path."""
+    digits = secrets.token_hex(16)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def _check_right(route: Route, principal: Principal | None) -> None:
+    if route.right is not Right.NONE and not (principal and principal.may(route.right)):
+        raise AccessDenied
+
+
+def _check_accept(request: Request, route: Route) -> None:
+    accept = request.headers.get(b"accept", b"*/*")
+    if b"*/*" in accept:
+        return
+    for item in accept.decode("latin-1").split(","):
+        media, _, parameters = item.partition(";")
+        media = media.strip().lower()
+        refused = re.search(r"\bq=0(?:\.0*)?\s*(?:;|$)", parameters)
+        if not refused and any(
+            media in ("", "*", kind, f"{kind.partition('/')[0]}/*") for kind in route.answers
+        ):
+            return
+    raise NotAcceptable(
+        f"The Accept header allows none of what is answered here: {', '.join(route.answers)}."
+    )
+
+
+async def _read(request: Request, route: Route, receive: Receive) -> None:
+    if route.body is None:
+        await refuse_body(receive, request.headers)
+    else:
+        request.content_type = check_type(request.headers, route.body)
+        request.body = await read_body(receive, request.headers, route.body)
+
+
+async def _send(request: Request, response: Response, receive: Receive, send: Send) -> None:
+    headers = [*_USUAL_HEADERS, (b"x-request-id", request.id.encode())]
+    if response.status != 204:
+        headers.append((b"content-type", response.content_type.encode()))
+    headers.extend(
+        (name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()
+    )
+    if response.stream is None:
+        if response.status != 204:
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+        return
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await _send_stream(response, receive, send)
+
+
+async def _send_stream(response: Response, receive: Receive, send: Send) -> None:
+    """Send pieces until they end or the client goes away."""
+    assert response.stream is not None
+    stream = response.stream
+
+    async def forward() -> None:
+        async for piece in stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+
+    tasks = [asyncio.create_task(forward()), asyncio.create_task(watch())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,137 @@
+"""Reading query parameters: every fault at once, the last of a repeated one counts (contract 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from backstory.errors import Code, Fault, FieldErrors
+from backstory.http.message import Request
+from backstory.model.json_text import shorten
+from backstory.model.moment import Microseconds, parse_moment
+from backstory.model.page import DEFAULT_PER_PAGE, MAX_PER_PAGE, Filters, Place, decode_cursor
+from backstory.model.words import split_words
+
+MAX_QUERY_VALUE = 1_024
+MAX_ALTERNATIVES = 50
+
+
+class PageQuery(NamedTuple):
+    """What a list was asked for."""
+
+    filters: Filters
+    after: Place | None
+    per_page: int
+
+
+class QueryReader:
+    """Takes parameters one by one and gathers what is wrong with them."""
+
+    def __init__(self, request: Request, known: Iterable[str]) -> None:
+        self._values: dict[str, list[str]] = {}
+        self.faults: list[Fault] = []
+        known = tuple(known)
+        for name, value in request.query():
+            if name not in known:
+                message = f"There is no such parameter here; known: {', '.join(known)}."
+                self.faults.append(Fault(name[:100], message, Code.INVALID_FIELD))
+            elif "\0" in value or len(value) > MAX_QUERY_VALUE:
+                self._fault(name, f"It must have at most {MAX_QUERY_VALUE:,} characters and no U+0000.")
+            elif not value.strip():
+                self._fault(name, "It is blank; leave it out, or give it a value.")
+            else:
+                self._values.setdefault(name, []).append(value)
+
+    def _fault(self, name: str, message: str) -> None:
+        self.faults.append(Fault(name, message, Code.INVALID_VALUE))
+
+    def text(self, name: str) -> str | None:
+        """A parameter as it was sent."""
+        return self._values[name][-1] if name in self._values else None
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A parameter that may be repeated."""
+        values = tuple(dict.fromkeys(self._values.get(name, ())))
+        if len(values) > MAX_ALTERNATIVES:
+            self._fault(name, f"It was given {len(values)} times; at most {MAX_ALTERNATIVES} are possible.")
+        return values
+
+    def moment(self, name: str) -> Microseconds | None:
+        """A time."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse_moment(text.replace(" ", "+"))  # a + that was not escaped arrives as a space
+        except ValueError as error:
+            self._fault(name, f"{shorten(text)} is not a time that is accepted: {error}.")
+            return None
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """The words of a search."""
+        text = self.text(name)
+        if text is None:
+            return ()
+        words = tuple(dict.fromkeys(split_words(text)))
+        if not words:
+            self._fault(name, f"{shorten(text)} has no word in it: a word is a run of letters and digits.")
+        return words
+
+    def number(self, name: str, default: int, highest: int) -> int:
+        """A whole number from 1 to `highest`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= highest):
+            self._fault(name, f"{shorten(text)} is not a whole number from 1 to {highest:,}.")
+            return default
+        return int(text)
+
+    def cursor(self, name: str) -> Place | None:
+        """A place to go on after."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return decode_cursor(text)
+        except ValueError:
+            self._fault(
+                name, f"{shorten(text)} is not a cursor of this list; take it from the Link header as it is."
+            )
+            return None
+
+    def finish(self) -> None:
+        """Everything was taken.
+
+        Raises:
+            FieldErrors: something was wrong.
+        """
+        if self.faults:
+            raise FieldErrors(self.faults)
+
+
+TIMELINE_PARAMETERS = ("source", "type", "name", "actor_type", "since", "until", "q", "per_page", "cursor")
+FIND_PARAMETERS = ("ref", *TIMELINE_PARAMETERS)
+
+
+def read_page_query(request: Request, known: Iterable[str]) -> PageQuery:
+    """What a timeline or a find was asked for.
+
+    Raises:
+        FieldErrors: with every fault of the query.
+    """
+    reader = QueryReader(request, known)
+    filters = Filters(
+        sources=reader.texts("source"),
+        types=reader.texts("type"),
+        name=reader.text("name"),
+        actor_type=reader.text("actor_type"),
+        since=reader.moment("since"),
+        until=reader.moment("until"),
+        words=reader.words("q"),
+        ref=reader.text("ref"),
+    )
+    after = reader.cursor("cursor")
+    per_page = reader.number("per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE)
+    reader.finish()
+    return PageQuery(filters, after, per_page)

@@ -1,0 +1,58 @@
+"""Every URL of the service, on one screen. The dispatcher, the API documentation and the rights test read this list."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from backstory.http import activities, admin, contacts, docs, service
+from backstory.http.body import BodyRule
+from backstory.http.message import EVENT_STREAM_TYPE, JSON_TYPE, NDJSON_TYPE, Request, Response
+from backstory.http.services import Services
+from backstory.model.access import Right
+
+Handler = Callable[[Request, Services], Awaitable[Response]]
+
+
+class Route(NamedTuple):
+    """A verb and a path: who may, what it takes, what it answers, who handles it."""
+
+    method: str
+    path: str
+    right: Right
+    handler: Handler
+    body: BodyRule | None = None
+    answers: tuple[str, ...] = (JSON_TYPE,)
+
+
+ACTIVITY = BodyRule((JSON_TYPE,), 1024 * 1024)
+BATCH = BodyRule((JSON_TYPE, NDJSON_TYPE), 10 * 1024 * 1024)
+RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
+EVENTS, TEXT, HTML = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",)
+
+API = "/api/v2"
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", f"{API}/contact-activities", Right.PUBLISH, activities.publish, ACTIVITY),
+    Route("POST", f"{API}/contact-activities/batch", Right.PUBLISH, activities.publish_batch, BATCH),
+    Route("GET", f"{API}/contact-activities", Right.READ, activities.find_activities),
+    Route("GET", f"{API}/contact-activities/{{id}}", Right.READ, activities.get_activity),
+    Route("DELETE", f"{API}/contact-activities/{{id}}", Right.ADMIN, activities.delete_activity),
+    Route("GET", f"{API}/contacts/{{id}}/activities", Right.READ, activities.get_timeline),
+    Route(
+        "GET",
+        f"{API}/contacts/{{id}}/activities/stream",
+        Right.READ,
+        activities.stream_activities,
+        answers=EVENTS,
+    ),
+    Route("POST", f"{API}/contacts", Right.READ, contacts.create_contact, RECORD),
+    Route("GET", f"{API}/contacts/{{id}}", Right.READ, contacts.get_contact),
+    Route("GET", f"{API}/rejected-requests", Right.ADMIN, admin.list_rejected),
+    Route("GET", f"{API}/audit-log", Right.ADMIN, admin.list_audit),
+    Route("GET", "/api/docs", Right.NONE, docs.page, answers=HTML),
+    Route("GET", "/openapi.json", Right.NONE, docs.openapi),
+    Route("GET", "/healthz", Right.NONE, service.healthz),
+    Route("GET", "/readyz", Right.NONE, service.readyz),
+    Route("GET", "/metrics", Right.NONE, service.metrics, answers=TEXT),
+)

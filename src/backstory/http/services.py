@@ -1,0 +1,72 @@
+"""What handlers call: one object with the parts of a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from backstory.config import Settings
+from backstory.errors import BackstoryError, FieldErrors, RequestError
+from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.rejected import RejectedRequests, shorten_body
+from backstory.http.message import Request
+from backstory.ingest.commit import GroupCommit
+from backstory.live.hub import Hub
+from backstory.model.access import Rejection
+from backstory.model.activity import Published
+from backstory.observe import Metrics
+from backstory.store.base import PublishResult, Store
+from backstory.timeline.read import Timeline
+
+
+class Services(NamedTuple):
+    """The parts of a running server, joined by `app.py`."""
+
+    settings: Settings
+    store: Store
+    commit: GroupCommit
+    timeline: Timeline
+    hub: Hub
+    authenticator: Authenticator
+    rejected: RejectedRequests
+    metrics: Metrics
+
+    def count_published(self, results: Sequence[PublishResult]) -> None:
+        """Count what became of publications."""
+        kept = [result for result in results if isinstance(result, Published)]
+        duplicates = sum(result.duplicate for result in kept)
+        self.metrics.published.inc(len(kept) - duplicates)
+        if duplicates:
+            self.metrics.duplicates.inc(duplicates)
+            self.metrics.differing.inc(sum(result.differs for result in kept))
+
+    def note_rejection(
+        self, request: Request, error: BackstoryError, body: bytes, source: str | None
+    ) -> None:
+        """Count a refusal and keep it for an admin, soon."""
+        status, errors = describe_refusal(error)
+        for each in errors:
+            self.metrics.rejected.labels(str(each["code"])).inc()
+        key_id = request.principal.key_id if request.principal else None
+        self.rejected.add(
+            Rejection(
+                request.received,
+                request.id,
+                request.path,
+                status,
+                key_id,
+                source,
+                tuple(errors),
+                shorten_body(body),
+            )
+        )
+
+
+def describe_refusal(error: BackstoryError) -> tuple[int, list[dict[str, object]]]:
+    """The status of a refusal, and what is at fault."""
+    if isinstance(error, FieldErrors):
+        return error.status, [
+            {"field": fault.field, "code": fault.code, "message": fault.message} for fault in error.faults
+        ]
+    assert isinstance(error, RequestError)
+    return error.status, [{"field": None, "code": error.code, "message": error.message}]

@@ -1,0 +1,255 @@
+"""Admitting one publish request: its JSON text in, a checked `Publication` out, or every fault at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from backstory.errors import AccessDenied, FieldErrors, InvalidJson
+from backstory.ingest.validate import collect_faults, context_too_large
+from backstory.model.access import Principal
+from backstory.model.activity import (
+    MAX_CONTEXT_BYTES,
+    MAX_CONTEXT_DEPTH,
+    MAX_NAME,
+    Body,
+    Publication,
+    PublishRequest,
+    SentActivity,
+    SentContact,
+    encode_body,
+    is_reserved_source,
+)
+from backstory.model.identity import (
+    Identifier,
+    Kind,
+    email_key,
+    external_id_key,
+    facebook_key,
+    identity_key,
+    is_email,
+    is_phone,
+    phone_key,
+    twitter_key,
+)
+from backstory.model.json_text import depth_exceeds, digest, parse_exact
+from backstory.model.moment import Microseconds, format_moment, parse_moment
+
+IDEMPOTENCY_KEY_LIFETIME = 24 * 3600 * 1_000_000
+_NULL = b"null"
+
+
+class Arrival(NamedTuple):
+    """What the sender's request says beside its body: who sent it, when it came, and what makes a replay of it.
+
+    `idempotency_key` is the header's value (with the index in a batch), None where there was none.
+    """
+
+    principal: Principal
+    received: Microseconds
+    idempotency_key: str | None = None
+    phone_region: str | None = None
+
+
+class _RawActivity(Struct):
+    context: Raw = Raw(b"")
+
+
+class _RawParts(Struct):
+    activity: _RawActivity
+    contact: Raw
+
+
+_REQUEST = msgspec.json.Decoder(PublishRequest)
+_PARTS = msgspec.json.Decoder(_RawParts)
+
+
+def admit(body: bytes, arrival: Arrival) -> Publication:
+    """Check one publish request and make it ready to be stored.
+
+    Raises:
+        InvalidJson: the text is not JSON as the contract means it.
+        AccessDenied: the key may not publish under this source name.
+        FieldErrors: with every fault of the request.
+    """
+    try:
+        tree = parse_exact(body)
+    except ValueError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    request = _decode(body, tree)
+    if request is None:
+        raise _refusal(body, tree, arrival.principal)
+    if not arrival.principal.may_publish(request.activity.source.name):
+        raise _foreign_source(request.activity.source.name)
+    return _publication(request, tree, _contact_text(body), arrival)
+
+
+def _decode(body: bytes, tree: Any) -> PublishRequest | None:
+    """The typed request; None where anything is wrong with it."""
+    try:
+        request = _REQUEST.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return request if _is_good(request, body, tree) else None
+
+
+def _is_good(request: PublishRequest, body: bytes, tree: Any) -> bool:
+    """What the types cannot say."""
+    activity, contact = request.activity, request.contact
+    context = bytes(activity.context)
+    return (
+        len(activity.name.strip()) <= MAX_NAME
+        and not is_reserved_source(activity.source.name)
+        and len(context) <= MAX_CONTEXT_BYTES
+        and context.startswith((b"{", _NULL))
+        and not (context.count(b"{") + context.count(b"[") > MAX_CONTEXT_DEPTH and _is_too_deep(tree))
+        and (b"\\u0000" not in body or not collect_faults(tree))
+        and _is_known(contact)
+        and _is_time(activity.timestamp)
+    )
+
+
+def _is_too_deep(tree: Any) -> bool:
+    return depth_exceeds(tree["activity"]["context"], MAX_CONTEXT_DEPTH)
+
+
+def _is_known(contact: SentContact) -> bool:
+    given = (contact.unique_external_id, contact.facebook_id, contact.twitter_id, contact.email)
+    email, numbers = contact.email, (contact.phone, contact.mobile)
+    if email and email.strip() and not is_email(email):
+        return False
+    if not all(is_phone(number) for number in numbers if number and number.strip()):
+        return False
+    return bool(contact.id or contact.identities or any(value and value.strip() for value in given + numbers))
+
+
+def _is_time(text: str | None) -> bool:
+    if text is None:
+        return True
+    try:
+        parse_moment(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(body: bytes, tree: Any, principal: Principal) -> Exception:
+    """Why a request is refused: rights before faults (contract 3)."""
+    faults = collect_faults(tree)
+    source = _sent_source(tree)
+    if source is not None and not principal.may_publish(source):
+        return _foreign_source(source)
+    context = _context_text(body)
+    if len(context) > MAX_CONTEXT_BYTES:
+        faults.append(context_too_large(len(context)))
+    assert faults, "the fast pass refused what the slow pass finds no fault with"
+    return FieldErrors(faults)
+
+
+def _sent_source(tree: Any) -> str | None:
+    for key in ("activity", "source", "name"):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, str) else None
+
+
+def _foreign_source(name: str) -> AccessDenied:
+    return AccessDenied(f"This key may not publish under the source name '{name[:60]}'.")
+
+
+def _context_text(body: bytes) -> bytes:
+    try:
+        return bytes(_PARTS.decode(body).activity.context)
+    except (msgspec.DecodeError, RecursionError):
+        return b""  # something else is wrong with it, and is reported
+
+
+def _contact_text(body: bytes) -> bytes:
+    return bytes(_PARTS.decode(body).contact)
+
+
+def _publication(request: PublishRequest, tree: Any, contact_sent: bytes, arrival: Arrival) -> Publication:
+    activity, contact = request.activity, request.contact
+    timestamp = arrival.received if activity.timestamp is None else parse_moment(activity.timestamp)
+    external_id = activity.id or None
+    idempotency, expires = _idempotency(activity, arrival)
+    return Publication(
+        timestamp=timestamp,
+        received=arrival.received,
+        body=encode_body(_body(activity, contact, timestamp, external_id, arrival.received)),
+        name=activity.name.strip(),
+        source=activity.source.name,
+        object_type=activity.object.type if activity.object else None,
+        actor_type=activity.actor.type,
+        external_id=external_id,
+        identifiers=tuple(_identifiers(contact, arrival.phone_region)),
+        contact_name=(contact.name or "").strip() or None,
+        contact_sent=contact_sent,
+        key_id=arrival.principal.key_id,
+        idempotency=idempotency,
+        expires=expires,
+        digest=digest(tree["activity"]) if idempotency else None,
+    )
+
+
+def _body(
+    activity: SentActivity,
+    contact: SentContact,
+    timestamp: Microseconds,
+    external_id: str | None,
+    received: Microseconds,
+) -> Body:
+    return Body(
+        external_id=external_id,
+        name=activity.name.strip(),
+        timestamp=format_moment(timestamp),
+        description=activity.description,
+        link=activity.link or None,
+        actor=activity.actor,
+        source=activity.source,
+        object=activity.object,
+        context=activity.context,
+        is_actor=contact.is_actor is not False,
+        received_at=format_moment(received),
+    )
+
+
+def _idempotency(activity: SentActivity, arrival: Arrival) -> tuple[bytes | None, Microseconds | None]:
+    """The hash under which a replay is recognised, and until when: the sender's id wins over the header."""
+    if activity.id:
+        return _hash("id", activity.source.name, activity.id), None
+    if arrival.idempotency_key:
+        scope = str(arrival.principal.key_id)
+        return _hash("key", scope, arrival.idempotency_key), arrival.received + IDEMPOTENCY_KEY_LIFETIME
+    return None, None
+
+
+def _hash(*parts: str) -> bytes:
+    # The parts cannot contain U+0000, so joining them by it is unambiguous.
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _identifiers(contact: SentContact, region: str | None) -> Iterator[Identifier]:
+    """The identifiers that were sent, strongest first; blank ones count as absent."""
+    if contact.id is not None:
+        yield Identifier(Kind.ID, str(contact.id), str(contact.id), "contact.id")
+    if contact.unique_external_id and contact.unique_external_id.strip():
+        value = contact.unique_external_id
+        yield Identifier(Kind.EXTERNAL_ID, external_id_key(value), value, "contact.unique_external_id")
+    for index, item in enumerate(contact.identities or ()):
+        key = identity_key(item.source, item.id)
+        yield Identifier(Kind.IDENTITY, key, item.id, f"contact.identities.{index}")
+    if contact.email and contact.email.strip():
+        yield Identifier(Kind.EMAIL, email_key(contact.email), contact.email.strip(), "contact.email")
+    if contact.facebook_id and contact.facebook_id.strip():
+        value = contact.facebook_id
+        yield Identifier(Kind.FACEBOOK, facebook_key(value), value, "contact.facebook_id")
+    if contact.twitter_id and contact.twitter_id.strip():
+        value = contact.twitter_id
+        yield Identifier(Kind.TWITTER, twitter_key(value), value, "contact.twitter_id")
+    for kind, number in ((Kind.PHONE, contact.phone), (Kind.MOBILE, contact.mobile)):
+        if number and number.strip():
+            yield Identifier(kind, phone_key(number, region), number, f"contact.{kind}")

@@ -1,0 +1,1 @@
+"""Live viewers: what has just been committed, to whoever is looking."""

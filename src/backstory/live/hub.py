@@ -1,0 +1,174 @@
+"""Viewers and what they are told, in the order of arrival.
+
+A feed follows the log itself behind the commits, also those of other processes; the log is the truth and a commit only
+wakes it. A viewer has a bounded queue: one who is too slow is told to read afresh, and costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+
+import structlog
+
+from backstory.errors import BackstoryError
+from backstory.model.activity import Activity, Deletion
+from backstory.model.ids import ContactKey, Position
+from backstory.store.base import ActivityLog, StreamPosition
+
+MAX_QUEUED = 256
+BACKLOG_PIECE = 200
+FEED_PIECE = 1_000
+FEED_SECONDS = 0.25
+"""How often the feed looks for what other processes committed, while anybody is looking."""
+
+log = structlog.get_logger(__name__)
+
+
+class Signal(Enum):
+    """What a viewer is told beside activities and deletions."""
+
+    RESET = "read afresh: something was missed"
+    QUIET = "nothing for a while"
+    END = "the service is stopping"
+
+
+Event = Activity | Deletion | Signal
+
+
+class Viewer:
+    """One who follows some homes. Made by `Hub.join`."""
+
+    def __init__(self, homes: Sequence[ContactKey]) -> None:
+        self.homes = tuple(homes)
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_QUEUED)
+        self._overrun = False
+
+    def tell(self, event: Event) -> None:
+        """Queue an event; one too many and the viewer must read afresh."""
+        if self._overrun:
+            return
+        if self._queue.full():
+            self._overrun = True
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            event = Signal.RESET
+        self._queue.put_nowait(event)
+
+    async def next(self, quiet_after: float) -> Event:
+        """The next event; `Signal.QUIET` after so many seconds without one."""
+        try:
+            async with asyncio.timeout(quiet_after):
+                return await self._queue.get()
+        except TimeoutError:
+            return Signal.QUIET
+
+
+class Hub:
+    """Every viewer of this process."""
+
+    def __init__(self, activity_log: ActivityLog) -> None:
+        self._log = activity_log
+        self._viewers: defaultdict[ContactKey, set[Viewer]] = defaultdict(set)
+        self._count = 0
+        self._wake = asyncio.Event()
+        self._position: Position = 0
+        self._feed: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def count(self) -> int:
+        """How many viewers there are."""
+        return self._count
+
+    def notify_commit(self) -> None:
+        """Something was committed: look for it now."""
+        self._wake.set()
+
+    async def follow(
+        self, homes: Sequence[ContactKey], after: StreamPosition, *, quiet_after: float
+    ) -> AsyncIterator[Event]:
+        """Everything that arrives for some homes after a position, oldest first, without end.
+
+        After `Signal.RESET` and `Signal.END` nothing comes any more. A position of another generation, or one that
+        lies ahead of the log, is not known here: that is a reset.
+        """
+        current = await self._log.stream_position()
+        if after.generation != current.generation or after.position > current.position:
+            yield Signal.RESET
+            return
+        viewer = await self._join(homes)
+        try:
+            # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
+            position = after.position
+            while arrivals := (await self._log.arrivals(homes, position, BACKLOG_PIECE)).events:
+                for arrival in arrivals:
+                    position = _position(arrival)
+                    yield arrival
+            while True:
+                event = await viewer.next(quiet_after)
+                if isinstance(event, Signal) or _position(event) > position:
+                    yield event
+                if event in (Signal.RESET, Signal.END):
+                    return
+        finally:
+            self._leave(viewer)
+
+    async def _join(self, homes: Sequence[ContactKey]) -> Viewer:
+        viewer = Viewer(homes)
+        for home in viewer.homes:
+            self._viewers[home].add(viewer)
+        self._count += 1
+        if self._closing:
+            viewer.tell(Signal.END)
+        elif self._feed is None:
+            self._position = (await self._log.stream_position()).position
+            if self._feed is None:
+                self._feed = asyncio.create_task(self._run_feed())
+        return viewer
+
+    def _leave(self, viewer: Viewer) -> None:
+        for home in viewer.homes:
+            self._viewers[home].discard(viewer)
+            if not self._viewers[home]:
+                del self._viewers[home]
+        self._count -= 1
+
+    async def _run_feed(self) -> None:
+        while self._count:
+            try:
+                await self._feed_once()
+            except BackstoryError as error:
+                log.warning("feed_failed", error=str(error))
+            try:
+                async with asyncio.timeout(FEED_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        self._feed = None
+
+    async def _feed_once(self) -> None:
+        """Tell the viewers what came since the last time."""
+        self._wake.clear()
+        arrivals = await self._log.all_arrivals(self._position, FEED_PIECE)
+        for event in arrivals.events:
+            for viewer in self._viewers.get(event.contact_key, ()):
+                viewer.tell(event)
+        self._position = arrivals.position
+        if len(arrivals.events) == FEED_PIECE:
+            self._wake.set()
+
+    async def close(self) -> None:
+        """Tell every viewer that it is over."""
+        self._closing = True
+        for viewer in {viewer for viewers in self._viewers.values() for viewer in viewers}:
+            viewer.tell(Signal.END)
+        if self._feed is not None:
+            self._feed.cancel()
+            await asyncio.gather(self._feed, return_exceptions=True)
+
+
+def _position(event: Activity | Deletion) -> Position:
+    return event.position if isinstance(event, Deletion) else event.id.position

@@ -1,0 +1,1 @@
+"""What the product talks about: pure, frozen, without I/O."""

@@ -1,0 +1,218 @@
+"""An activity, stage by stage: as it is sent, as it is admitted, as it is kept, as it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from backstory.model.identity import Conflict, Identifier
+from backstory.model.ids import ActivityId, ContactKey
+from backstory.model.moment import Microseconds
+
+MAX_NAME = 255
+MAX_DESCRIPTION = 4_096
+MAX_LINK = 2_048
+MAX_TYPE = 255
+MAX_IDENTIFIER = 255
+MAX_TEXT = 1_024
+MAX_IDENTITIES = 20
+MAX_CONTEXT_BYTES = 256 * 1024
+MAX_CONTEXT_DEPTH = 32
+RESERVED_SOURCE = "backstory"
+
+_Type = Annotated[str, Meta(min_length=1, max_length=MAX_TYPE, pattern=r"\S")]
+_Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+_Link = Annotated[str, Meta(max_length=MAX_LINK)]
+_Identifier = Annotated[str, Meta(max_length=MAX_IDENTIFIER)]
+
+
+def is_reserved_source(name: str) -> bool:
+    """Whether a source name is the service's own, however it is written."""
+    return name.strip().lower() == RESERVED_SOURCE
+
+
+class Actor(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who did it."""
+
+    type: _Type
+    id: _Text | None = None
+    name: _Text | None = None
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """The application it came from."""
+
+    name: _Type
+    id: _Text | None = None
+
+
+class Object(Struct, frozen=True, forbid_unknown_fields=True):
+    """What it was done to."""
+
+    type: Annotated[str, Meta(max_length=MAX_TYPE)] | None = None
+    id: _Text | None = None
+    link: _Link | None = None
+    name: _Text | None = None
+
+
+class SentActivity(Struct, frozen=True, forbid_unknown_fields=True):
+    """`activity` of a publish request."""
+
+    name: Annotated[str, Meta(min_length=1, pattern=r"\S", description="1-255 characters after trimming")]
+    actor: Actor
+    source: Source
+    timestamp: str | None = None
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION)] | None = None
+    link: _Link | None = None
+    object: Object | None = None
+    context: Raw = Raw(b"null")
+    id: _Identifier | None = None
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+    """The contact's id in another system."""
+
+    source: Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"\S")]
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"\S")]
+
+
+class SentContact(Struct, frozen=True, forbid_unknown_fields=True):
+    """`contact` of a publish request: at least one identifier."""
+
+    id: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    unique_external_id: _Identifier | None = None
+    identities: Annotated[list[Identity], Meta(max_length=MAX_IDENTITIES)] | None = None
+    email: _Identifier | None = None
+    facebook_id: _Identifier | None = None
+    twitter_id: _Identifier | None = None
+    phone: _Identifier | None = None
+    mobile: _Identifier | None = None
+    name: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
+    is_actor: bool | None = None
+
+
+class PublishRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of one publish request."""
+
+    activity: SentActivity
+    contact: SentContact
+
+
+class Body(Struct, frozen=True):
+    """What is kept of an activity and answered as it is: everything but `id` and `contact_id`.
+
+    Kept as its JSON text, so that reading copies and never rebuilds; `context` in it is the sender's own text.
+    """
+
+    external_id: str | None
+    name: str
+    timestamp: str
+    description: str | None
+    link: str | None
+    actor: Actor
+    source: Source
+    object: Object | None
+    context: Raw
+    is_actor: bool
+    received_at: str
+
+
+class Origin(Struct, frozen=True, omit_defaults=True):
+    """How an activity found its contact, kept so that a merge can be undone exactly: the identifiers as sent."""
+
+    contact: Raw
+    matched_by: str
+    key_id: int | None = None
+
+
+class Publication(Struct, frozen=True):
+    """An admitted publish request: checked, trimmed, ready to be stored.
+
+    `idempotency` are hashes under which a replay is recognised, the strongest alone; `digest` is the SHA-256 of the
+    activity's canonical JSON, taken only where a replay can be recognised.
+    """
+
+    timestamp: Microseconds
+    received: Microseconds
+    body: bytes
+    name: str
+    source: str
+    object_type: str | None
+    actor_type: str
+    external_id: str | None
+    identifiers: tuple[Identifier, ...]
+    contact_name: str | None
+    contact_sent: bytes
+    key_id: int | None
+    idempotency: bytes | None = None
+    expires: Microseconds | None = None
+    digest: bytes | None = None
+
+
+class Published(Struct, frozen=True):
+    """What became of a publication: where it is, and whether it was there before.
+
+    The replay of an activity that was deleted since has no `matched_by`, and no contact where that is gone too.
+    """
+
+    id: ActivityId
+    contact_id: int | None
+    external_id: str | None
+    matched_by: str | None
+    duplicate: bool = False
+    differs: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+
+
+class Activity(NamedTuple):
+    """A stored activity: its id, whose it is (home), when it happened, and its JSON text (see `Body`)."""
+
+    id: ActivityId
+    contact_key: ContactKey
+    timestamp: Microseconds
+    body: bytes
+
+    def answer(self, contact_id: int) -> bytes:
+        """The activity as the API answers it."""
+        return b'{"id":"%s","contact_id":%d,%s' % (str(self.id).encode(), contact_id, self.body[1:])
+
+
+class Deletion(NamedTuple):
+    """The trace of a deleted activity in the order of arrival, for those who follow live."""
+
+    position: int
+    contact_key: ContactKey
+    id: ActivityId
+
+
+class StoredText(Struct):
+    """The parts of a stored body that searches look at."""
+
+    name: str
+    external_id: str | None = None
+    description: str | None = None
+    actor: dict[str, Any] = {}
+    object: dict[str, Any] | None = None
+    context: Raw = Raw(b"null")
+
+
+_BODY_ENCODER = msgspec.json.Encoder()
+_TEXT_DECODER = msgspec.json.Decoder(StoredText)
+
+
+def encode_body(body: Body) -> bytes:
+    """The JSON text of a body."""
+    return _BODY_ENCODER.encode(body)
+
+
+def decode_text(body: bytes) -> StoredText:
+    """What searches look at, from a stored body."""
+    return _TEXT_DECODER.decode(body)
+
+
+def join_answers(activities: Sequence[bytes]) -> bytes:
+    """A JSON array of already encoded activities."""
+    return b"[" + b",".join(activities) + b"]"

@@ -1,0 +1,201 @@
+"""By what a contact is known, and how activities find theirs (contract 1.1, "Which contact"): the rules alone."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+import phonenumbers
+
+
+class Kind(StrEnum):
+    """The kinds of identifier, strongest first: the order in which they are looked for."""
+
+    ID = "id"
+    EXTERNAL_ID = "unique_external_id"
+    IDENTITY = "identities"
+    EMAIL = "email"
+    FACEBOOK = "facebook_id"
+    TWITTER = "twitter_id"
+    PHONE = "phone"
+    MOBILE = "mobile"
+
+    @property
+    def is_number(self) -> bool:
+        """Phone numbers are shared by people, so they match last and are never unique."""
+        return self in (Kind.PHONE, Kind.MOBILE)
+
+
+class Identifier(NamedTuple):
+    """One identifier of a request.
+
+    `key` is what is compared; `value` is what the sender wrote; `field` is the dotted path that errors name.
+    """
+
+    kind: Kind
+    key: str
+    value: str
+    field: str
+
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_NOT_DIALLED = re.compile(r"[^0-9+]")
+
+
+def email_key(email: str) -> str:
+    """Emails match case-insensitively."""
+    return f"email:{email.strip().lower()}"
+
+
+def external_id_key(value: str) -> str:
+    """External ids match exactly."""
+    return f"external:{value}"
+
+
+def identity_key(source: str, value: str) -> str:
+    """An id in another system, unique by (source, id). The length makes the pair unambiguous."""
+    return f"identity:{len(source)}:{source}:{value}"
+
+
+def facebook_key(value: str) -> str:
+    """Facebook ids match exactly."""
+    return f"facebook:{value}"
+
+
+def twitter_key(value: str) -> str:
+    """Twitter ids match exactly."""
+    return f"twitter:{value}"
+
+
+def phone_only_key(number: str) -> str:
+    """The contact that takes what is known by a shared number alone."""
+    return f"phone-only:{number}"
+
+
+@functools.lru_cache(maxsize=4096)
+def phone_key(number: str, region: str | None = None) -> str:
+    """A phone number in E.164 where it can be read as one (`region` for numbers without +), else its bare digits.
+
+    Raises:
+        ValueError: there is no digit in it.
+    """
+    if _E164.fullmatch(number):
+        return number
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        digits = _NOT_DIALLED.sub("", number)
+        if not digits.strip("+"):
+            raise ValueError("a phone number needs digits") from None
+        return digits
+    text = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return f"{text};ext={parsed.extension}" if parsed.extension else text
+
+
+def is_email(text: str) -> bool:
+    """Whether a text can be an email address: something, one @ at its end's side, something, and no white space."""
+    local, at, domain = text.strip().rpartition("@")
+    return bool(local and at and domain) and not any(char.isspace() or char < " " for char in local + domain)
+
+
+def is_phone(text: str) -> bool:
+    """Whether a text can be compared as a phone number."""
+    try:
+        phone_key(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Holder(NamedTuple):
+    """A contact as the rules need it: its public number, its key in the log, whether a person has named it."""
+
+    contact_id: int
+    contact_key: bytes
+    named: bool
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """An identifier that was sent and belongs to another contact: never moved, always told."""
+
+    field: str
+    contact_id: int
+
+
+class Match(NamedTuple):
+    """What the rules decided for one request.
+
+    `holder` is None where a contact must be created. `additions` are the identifiers that nobody has yet.
+    `shared` is the number that several contacts hold, where nothing but numbers was sent: the activity belongs to
+    the phone-only contact of that number. With anything stronger beside it, a person whom nobody knows yet is
+    somebody new: one number in common must not mix two people's histories.
+    """
+
+    holder: Holder | None
+    matched_by: str
+    additions: tuple[Identifier, ...]
+    conflicts: tuple[Conflict, ...]
+    shared: str | None = None
+
+
+CREATED = "created"
+
+
+def decide(
+    identifiers: Sequence[Identifier], owners: Mapping[str, Holder], numbers: Mapping[str, Sequence[Holder]]
+) -> Match:
+    """Which contact a request is about.
+
+    Args:
+        identifiers: those of the request, strongest first.
+        owners: who owns each unique identifier (and `phone-only:` key), by key.
+        numbers: who holds each phone number, by key.
+    """
+    for item in identifiers:
+        if item.kind.is_number:
+            holders = numbers.get(item.key, ())
+            if len(holders) > 1 and all(other.kind.is_number for other in identifiers):
+                holder = owners.get(phone_only_key(item.key))
+                return Match(holder, item.kind if holder else CREATED, (), (), item.key)
+            holder = holders[0] if len(holders) == 1 else None
+        else:
+            holder = owners.get(item.key)
+        if holder is not None:
+            return Match(holder, item.kind, *_compare(holder, identifiers, owners, numbers))
+    return Match(None, CREATED, tuple(identifiers), ())
+
+
+def _compare(
+    holder: Holder,
+    identifiers: Sequence[Identifier],
+    owners: Mapping[str, Holder],
+    numbers: Mapping[str, Sequence[Holder]],
+) -> tuple[tuple[Identifier, ...], tuple[Conflict, ...]]:
+    """Which identifiers nobody has yet, and which belong to somebody else than `holder`."""
+    additions: list[Identifier] = []
+    conflicts: list[Conflict] = []
+    for item in identifiers:
+        owner = owners.get(item.key)
+        holders = numbers.get(item.key, ()) if item.kind.is_number else (owner,) if owner else ()
+        if not holders:
+            additions.append(item)
+        elif holder.contact_id not in (other.contact_id for other in holders):
+            conflicts.append(Conflict(item.field, holders[0].contact_id))
+    return tuple(additions), tuple(conflicts)
+
+
+def given_name(name: str | None, identifiers: Sequence[Identifier]) -> tuple[str, bool]:
+    """The name of a new contact, and whether a person gave it.
+
+    A name made from an identifier counts as no name: the first real one replaces it.
+    """
+    if name:
+        return name, True
+    for item in identifiers:
+        if item.kind is Kind.EMAIL:
+            return item.value.partition("@")[0] or item.value, False
+    return identifiers[0].value, False

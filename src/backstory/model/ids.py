@@ -1,0 +1,60 @@
+"""Activity ids: UUID version 7 whose first 60 bits are the activity's position in the order of arrival.
+
+A position is `milliseconds << 12 | counter`, given out by whoever owns the write transaction, strictly rising.
+So one number is the row's key, the resume point of a live stream, and (with 62 random bits behind it) the public id.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import NamedTuple
+from uuid import UUID
+
+Position = int
+"""A place in the order of arrival: 60 bits, larger is later."""
+
+ContactKey = bytes
+"""The log's own name of a contact: 16 random bytes, never its public number."""
+
+_TAIL_BITS = 62
+_TAIL_MASK = (1 << _TAIL_BITS) - 1
+
+
+class ActivityId(NamedTuple):
+    """A UUIDv7 taken apart: where it stands in the order of arrival, and its random tail."""
+
+    position: Position
+    tail: int
+
+    def __str__(self) -> str:
+        milliseconds, counter = self.position >> 12, self.position & 0xFFF
+        digits = f"{milliseconds:012x}7{counter:03x}{(0b10 << _TAIL_BITS) | self.tail:016x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def parse_activity_id(text: str) -> ActivityId:
+    """Read an id as `str(ActivityId)` wrote it, in either case.
+
+    Raises:
+        ValueError: not a UUID of version 7 in its usual form with hyphens.
+    """
+    value = UUID(text)
+    if value.version != 7 or len(text) != 36:
+        raise ValueError("not a UUID of version 7")
+    milliseconds, counter = value.int >> 80, (value.int >> 64) & 0xFFF
+    return ActivityId(milliseconds << 12 | counter, value.int & _TAIL_MASK)
+
+
+def first_position(milliseconds: int) -> Position:
+    """The lowest position that the given millisecond since the epoch has."""
+    return milliseconds << 12
+
+
+def new_tail() -> int:
+    """62 random bits."""
+    return secrets.randbits(_TAIL_BITS)
+
+
+def new_contact_key() -> ContactKey:
+    """A key for a new contact."""
+    return secrets.token_bytes(16)

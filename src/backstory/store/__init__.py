@@ -1,0 +1,1 @@
+"""Where things are kept: `base` has the interfaces, the rest are engines."""

@@ -1,0 +1,185 @@
+"""The interfaces of storage. Engines hold only queries; the rules live to the left and right of them.
+
+Two kinds of data: the activity log (append-only, huge, read by contact) and the records (relational, small).
+`Store.publish` is the one place where both are written together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
+from backstory.model.activity import Activity, Deletion, Publication, Published
+from backstory.model.contact import Contact, NewContact
+from backstory.model.ids import ActivityId, ContactKey, Position
+from backstory.model.moment import Microseconds
+from backstory.model.page import Filters, Page, Place
+
+PublishResult = Published | Exception
+"""What became of one publication. An exception stands for that one alone; the others are kept."""
+
+
+class Arrivals(Struct, frozen=True):
+    """What came after a position, in the order of arrival; `position` is where to go on."""
+
+    events: tuple[Activity | Deletion, ...]
+    position: Position
+
+
+class StreamPosition(Struct, frozen=True):
+    """The newest position, and the generation of the log that it belongs to (a restore begins a new one)."""
+
+    generation: str
+    position: Position
+
+
+class ActivityLog(Protocol):
+    """What contacts did, append-only."""
+
+    async def get(self, activity_id: ActivityId) -> Activity | None:
+        """One activity; None where there is none (or no longer)."""
+
+    async def origin(self, activity_id: ActivityId) -> bytes | None:
+        """The identifiers as sent and what they matched (JSON of `Origin`); None where there is no such activity."""
+
+    async def page(
+        self, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
+    ) -> Page:
+        """The timeline of one contact, who may stand for several homes, newest first."""
+
+    async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
+        """Activities across contacts, newest first."""
+
+    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+        """What arrived for a contact after a position, oldest first, at most `limit` events."""
+
+    async def all_arrivals(self, after: Position, limit: int) -> Arrivals:
+        """What arrived for anybody after a position, oldest first: what the live viewers are fed from."""
+
+    async def stream_position(self) -> StreamPosition:
+        """The position of the newest arrival or deletion (0 in an empty log)."""
+
+    async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
+        """Remove an activity and every trace of its text; None where there was none. Audited in one transaction."""
+
+
+class Records(Protocol):
+    """Contacts and their identities, agents, keys, audit."""
+
+    async def contact(self, contact_id: int) -> Contact | None:
+        """One contact by number; None where there is none."""
+
+    async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
+        """The public numbers of contacts, by their key in the log."""
+
+    async def create_contact(self, contact: NewContact, entry: AuditEntry) -> Contact:
+        """Create a contact; `entry` is audited with the new contact as its target.
+
+        Raises:
+            FieldErrors: 409, an identifier that must be unique belongs to another contact.
+        """
+
+    async def principal(self, key_hash: bytes) -> Principal | None:
+        """Whose key this is; None where it is unknown or revoked. Expiry is the caller's to check."""
+
+    async def create_agent(
+        self, email: str, name: str, role: Role, password_hash: str, entry: AuditEntry
+    ) -> Agent:
+        """Create an agent.
+
+        Raises:
+            OperatorError: there is one with this email.
+        """
+
+    async def create_key(
+        self,
+        key_hash: bytes,
+        hint: str,
+        *,
+        agent_email: str | None,
+        sources: Sequence[str],
+        expires: Microseconds | None,
+        entry: AuditEntry,
+    ) -> int:
+        """Keep a key's hash and answer its number.
+
+        Raises:
+            OperatorError: there is no such agent.
+        """
+
+    async def keys(self) -> list[KeyInfo]:
+        """Every key ever issued, oldest first."""
+
+    async def revoke_key(self, key_id: int, entry: AuditEntry) -> bool:
+        """End a key; False where there is none or it was revoked before."""
+
+    async def audit(self, entry: AuditEntry) -> None:
+        """Add an entry to the audit log."""
+
+    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Entries of the audit log with their numbers, newest first."""
+
+    async def keep_rejections(self, rejections: Sequence[Rejection]) -> None:
+        """Keep refused requests, and drop those beyond the limits in number and days."""
+
+    async def rejections(self, before: int | None, limit: int) -> list[tuple[int, Rejection]]:
+        """Refused requests with their numbers, newest first."""
+
+
+class Bookmark(Struct, frozen=True):
+    """How far a named import has come, kept in the same transaction as what it published."""
+
+    name: str
+    line: int
+    offset: int
+
+
+class StoreStats(Struct, frozen=True):
+    """What storage tells the metrics."""
+
+    index_lag: float
+    commits: int
+    committed: int
+
+
+class Store(Protocol):
+    """One installation's storage."""
+
+    @property
+    def log(self) -> ActivityLog:
+        """What contacts did."""
+
+    @property
+    def records(self) -> Records:
+        """Contacts, agents, keys, audit."""
+
+    async def publish(
+        self, publications: Sequence[Publication], bookmark: Bookmark | None = None
+    ) -> list[PublishResult]:
+        """Make publications durable in one transaction; what became of each, in order.
+
+        An idempotency check and its insert are one atomic step, and requests that race to create a contact give one.
+        A caller that goes away changes nothing.
+
+        Raises:
+            Unavailable: storage cannot take them now; nothing was kept.
+        """
+
+    async def bookmark(self, name: str) -> Bookmark | None:
+        """How far a named import came."""
+
+    async def ready(self) -> None:
+        """Return when storage can be written and read.
+
+        Raises:
+            Unavailable: it cannot.
+        """
+
+    def stats(self) -> StoreStats:
+        """A snapshot for the metrics."""
+
+    async def close(self) -> None:
+        """Finish what was taken, then let go of everything."""

@@ -1,0 +1,248 @@
+"""Queries on the records, in SQLAlchemy Core: the same on every relational engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from backstory.errors import Code, Fault, FieldErrors, OperatorError
+from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
+from backstory.model.contact import Contact, NewContact
+from backstory.model.identity import Kind, email_key, external_id_key, phone_key, twitter_key
+from backstory.model.ids import ContactKey, new_contact_key
+from backstory.model.moment import Microseconds
+from backstory.store.base import Bookmark
+from backstory.store.records.tables import (
+    agents,
+    api_keys,
+    audit_log,
+    bookmarks,
+    contact_phones,
+    contacts,
+    identifiers,
+    rejections,
+)
+
+MAX_REJECTIONS = 10_000
+MAX_REJECTION_AGE = 30 * 24 * 3600 * 1_000_000
+
+
+def select_contact(connection: sa.Connection, contact_id: int) -> Contact | None:
+    """One contact by number."""
+    row = connection.execute(sa.select(contacts).where(contacts.c.id == contact_id)).one_or_none()
+    if row is None:
+        return None
+    emails = connection.scalars(
+        sa.select(identifiers.c.value)
+        .where(identifiers.c.contact_id == contact_id, identifiers.c.kind == Kind.EMAIL)
+        .order_by(identifiers.c.created_at, identifiers.c.key)
+    )
+    first = email_key(row.email) if row.email else None
+    fields = row._asdict()
+    deleted = fields.pop("deleted_at") is not None
+    others = tuple(email for email in emails if email_key(email) != first)
+    return Contact(**fields, deleted=deleted, other_emails=others)
+
+
+def select_contact_ids(connection: sa.Connection, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
+    """The public numbers of contacts, by their key in the log."""
+    rows = connection.execute(sa.select(contacts.c.key, contacts.c.id).where(contacts.c.key.in_(keys)))
+    return {row.key: row.id for row in rows}
+
+
+def insert_contact(
+    connection: sa.Connection, new: NewContact, region: str | None, now: Microseconds
+) -> Contact:
+    """Create a contact; the identifiers' own constraint decides who is first.
+
+    Raises:
+        FieldErrors: 409 with the holder's id, for each identifier that belongs to another contact.
+    """
+    unique = {
+        field: (kind, key(value), value)
+        for field, kind, key, value in (
+            ("email", Kind.EMAIL, email_key, new.email),
+            ("twitter_id", Kind.TWITTER, twitter_key, new.twitter_id),
+            ("unique_external_id", Kind.EXTERNAL_ID, external_id_key, new.unique_external_id),
+        )
+        if value
+    }
+    _refuse_taken(connection, {field: key for field, (_, key, _) in unique.items()})
+    values = {name: getattr(new, name) for name in new.__struct_fields__}
+    values |= {"language": new.language or "en", "key": new_contact_key(), "named": True}
+    inserted = connection.execute(contacts.insert().values(**values, created_at=now, updated_at=now))
+    contact_id = inserted.inserted_primary_key[0]  # type: ignore[index]
+    for kind, key, value in unique.values():
+        row = {"key": key, "kind": kind, "value": value, "contact_id": contact_id, "created_at": now}
+        connection.execute(identifiers.insert().values(row))
+    for number in {phone_key(phone, region) for phone in (new.phone, new.mobile) if phone}:
+        connection.execute(contact_phones.insert().values(number=number, contact_id=contact_id))
+    contact = select_contact(connection, contact_id)
+    assert contact is not None, "the transaction that inserted it sees it"
+    return contact
+
+
+def _refuse_taken(connection: sa.Connection, wanted: dict[str, str]) -> None:
+    rows = connection.execute(
+        sa.select(identifiers.c.key, identifiers.c.contact_id).where(identifiers.c.key.in_(wanted.values()))
+    )
+    holders = {row.key: row.contact_id for row in rows}
+    faults = [
+        Fault(
+            field,
+            "It should be a unique value; another contact has it.",
+            Code.DUPLICATE_VALUE,
+            {"user_id": holders[key]},
+        )
+        for field, key in wanted.items()
+        if key in holders
+    ]
+    if faults:
+        raise FieldErrors(faults)
+
+
+def select_principal(connection: sa.Connection, key_hash: bytes) -> Principal | None:
+    """Whose key this is; None where it is unknown or revoked."""
+    row = connection.execute(
+        sa.select(
+            api_keys.c.id, api_keys.c.agent_id, api_keys.c.sources, api_keys.c.expires_at, agents.c.role
+        )
+        .select_from(api_keys.outerjoin(agents))
+        .where(api_keys.c.hash == key_hash, api_keys.c.revoked_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    role = Role(row.role) if row.role else None
+    return Principal(row.id, row.agent_id, role, frozenset(row.sources), row.expires_at)
+
+
+def insert_agent(
+    connection: sa.Connection, email: str, name: str, role: Role, password_hash: str, now: Microseconds
+) -> Agent:
+    """Create an agent.
+
+    Raises:
+        OperatorError: there is one with this email.
+    """
+    try:
+        inserted = connection.execute(
+            agents.insert().values(
+                email=email,
+                email_key=email.lower(),
+                name=name,
+                role=role,
+                password_hash=password_hash,
+                created_at=now,
+            )
+        )
+    except IntegrityError:
+        raise OperatorError(f"there is an agent with the email {email} already") from None
+    return Agent(inserted.inserted_primary_key[0], email, name, role, now)  # type: ignore[index]
+
+
+def insert_key(
+    connection: sa.Connection,
+    key_hash: bytes,
+    hint: str,
+    agent_email: str | None,
+    sources: Sequence[str],
+    expires: Microseconds | None,
+    now: Microseconds,
+) -> int:
+    """Keep a key's hash; its number.
+
+    Raises:
+        OperatorError: there is no such agent.
+    """
+    agent_id = None
+    if agent_email is not None:
+        agent_id = connection.scalar(sa.select(agents.c.id).where(agents.c.email_key == agent_email.lower()))
+        if agent_id is None:
+            raise OperatorError(
+                f"there is no agent with the email {agent_email}; create one with 'agents create'"
+            )
+    values = {"hash": key_hash, "hint": hint, "agent_id": agent_id, "sources": list(sources)}
+    inserted = connection.execute(api_keys.insert().values(**values, created_at=now, expires_at=expires))
+    return int(inserted.inserted_primary_key[0])  # type: ignore[index]
+
+
+def select_keys(connection: sa.Connection) -> list[KeyInfo]:
+    """Every key ever issued, oldest first."""
+    rows = connection.execute(
+        sa.select(api_keys, agents.c.email).select_from(api_keys.outerjoin(agents)).order_by(api_keys.c.id)
+    )
+    return [
+        KeyInfo(
+            row.id, row.hint, row.email, tuple(row.sources), row.created_at, row.expires_at, row.revoked_at
+        )
+        for row in rows
+    ]
+
+
+def update_key_revoked(connection: sa.Connection, key_id: int, now: Microseconds) -> bool:
+    """End a key; False where there is none or it was revoked before."""
+    changed = connection.execute(
+        api_keys.update()
+        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    return changed.rowcount == 1
+
+
+def add_audit(connection: sa.Connection, entry: AuditEntry) -> None:
+    """Add an entry to the audit log."""
+    connection.execute(audit_log.insert().values(**_fields(entry)))
+
+
+def select_audit(connection: sa.Connection, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+    """Entries of the audit log with their numbers, newest first."""
+    return [_numbered(row, AuditEntry) for row in _newest(connection, audit_log, before, limit)]
+
+
+def insert_rejections(connection: sa.Connection, kept: Iterable[Rejection], now: Microseconds) -> None:
+    """Keep refused requests, and drop those beyond the limits in number and days."""
+    connection.execute(rejections.insert(), [{**_fields(item), "errors": list(item.errors)} for item in kept])
+    newest = sa.select(sa.func.max(rejections.c.id)).scalar_subquery()
+    connection.execute(
+        rejections.delete().where(
+            sa.or_(rejections.c.at < now - MAX_REJECTION_AGE, rejections.c.id <= newest - MAX_REJECTIONS)
+        )
+    )
+
+
+def select_rejections(
+    connection: sa.Connection, before: int | None, limit: int
+) -> list[tuple[int, Rejection]]:
+    """Refused requests with their numbers, newest first."""
+    return [_numbered(row, Rejection) for row in _newest(connection, rejections, before, limit)]
+
+
+def _newest(
+    connection: sa.Connection, table: sa.Table, before: int | None, limit: int
+) -> Iterable[sa.Row[Any]]:
+    query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+    return connection.execute(query if before is None else query.where(table.c.id < before))
+
+
+def _numbered(row: sa.Row[Any], kind: type[Any]) -> tuple[int, Any]:
+    fields = row._asdict()
+    return fields.pop("id"), kind(**fields)
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__struct_fields__}
+
+
+def select_bookmark(connection: sa.Connection, name: str) -> Bookmark | None:
+    """How far a named import came."""
+    row = connection.execute(sa.select(bookmarks).where(bookmarks.c.name == name)).one_or_none()
+    return Bookmark(*row) if row else None
+
+
+def save_bookmark(connection: sa.Connection, bookmark: Bookmark) -> None:
+    """Note how far a named import came."""
+    connection.execute(bookmarks.delete().where(bookmarks.c.name == bookmark.name))
+    connection.execute(bookmarks.insert().values(**_fields(bookmark)))

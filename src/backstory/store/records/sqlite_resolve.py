@@ -1,0 +1,184 @@
+"""Finding and making the contacts of a group of publications on SQLite, on the commit path.
+
+The rules are `model.identity.decide`; here are its queries. It runs inside the write transaction, so what it reads
+cannot change before what it writes: requests that race to create a contact give one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pysqlite3 as sqlite3
+
+from backstory.errors import Code, Fault, FieldErrors
+from backstory.model.activity import Publication
+from backstory.model.identity import (
+    Conflict,
+    Holder,
+    Identifier,
+    Kind,
+    Match,
+    decide,
+    given_name,
+    phone_only_key,
+)
+from backstory.model.ids import new_contact_key
+from backstory.model.moment import Microseconds
+
+MAX_SHARERS = 20
+"""How many holders of one number are looked at: more share a switchboard, not a household."""
+
+_COLUMNS = {
+    Kind.EXTERNAL_ID: "unique_external_id",
+    Kind.EMAIL: "email",
+    Kind.FACEBOOK: "facebook_id",
+    Kind.TWITTER: "twitter_id",
+    Kind.PHONE: "phone",
+    Kind.MOBILE: "mobile",
+}
+
+
+class Resolved(NamedTuple):
+    """Whose a publication is, how it was found, and what was in the way."""
+
+    contact_id: int
+    contact_key: bytes
+    matched_by: str
+    conflicts: tuple[Conflict, ...]
+
+
+class Resolution:
+    """One group's resolution. What it finds and makes is seen by the later publications of the group."""
+
+    def __init__(
+        self, raw: sqlite3.Connection, publications: Iterable[Publication], now: Microseconds
+    ) -> None:
+        self._raw = raw
+        self._now = now
+        wanted = {item for publication in publications for item in publication.identifiers}
+        numbers = {item.key for item in wanted if item.kind.is_number}
+        unique = {item.key for item in wanted if not item.kind.is_number and item.kind is not Kind.ID}
+        self._owners = _select_owners(raw, [*unique, *map(phone_only_key, numbers)])
+        self._owners |= _select_by_id(raw, [item.key for item in wanted if item.kind is Kind.ID])
+        self._numbers = {number: _select_sharers(raw, number) for number in numbers}
+
+    def resolve(self, publication: Publication) -> Resolved:
+        """Find or make the contact of one publication.
+
+        Raises:
+            FieldErrors: `contact.id` names nobody.
+        """
+        identifiers = publication.identifiers
+        if identifiers[0].kind is Kind.ID and identifiers[0].key not in self._owners:
+            message = f"there is no contact {identifiers[0].value}"
+            raise FieldErrors([Fault("contact.id", message, Code.INVALID_VALUE)])
+        match = decide(identifiers, self._owners, self._numbers)
+        holder = match.holder or self._create(publication, match)
+        if match.holder and match.additions:
+            self._add(holder, match.additions)
+        if publication.contact_name and not holder.named:
+            holder = self._name(holder, publication.contact_name)
+        self._suggest(holder, match)
+        return Resolved(holder.contact_id, holder.contact_key, match.matched_by, match.conflicts)
+
+    def _create(self, publication: Publication, match: Match) -> Holder:
+        name, named = given_name(publication.contact_name, publication.identifiers)
+        key = new_contact_key()
+        cursor = self._raw.execute(
+            "INSERT INTO contacts (key, name, named, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
+            (key, name, named, self._now, self._now),
+        )
+        holder = Holder(int(cursor.lastrowid or 0), key, named)
+        if match.shared is None:
+            self._add(holder, match.additions)
+        else:
+            phone_only = phone_only_key(match.shared)
+            self._claim(holder, phone_only, "phone-only", match.shared)
+            self._fill(holder, publication.identifiers)
+        return holder
+
+    def _add(self, holder: Holder, additions: Sequence[Identifier]) -> None:
+        """Give a contact identifiers that nobody has; fill its fields where they are empty, overwrite none."""
+        for item in additions:
+            if item.kind.is_number:
+                self._raw.execute(
+                    "INSERT OR IGNORE INTO contact_phones VALUES (?, ?)", (item.key, holder.contact_id)
+                )
+                self._numbers[item.key] = [*self._numbers.get(item.key, ()), holder]
+            else:
+                self._claim(holder, item.key, item.kind, item.value)
+        self._fill(holder, additions)
+
+    def _claim(self, holder: Holder, key: str, kind: str, value: str) -> None:
+        self._raw.execute(
+            "INSERT INTO identifiers (key, kind, value, contact_id, created_at) VALUES (?, ?, ?, ?, ?)",
+            (key, kind, value, holder.contact_id, self._now),
+        )
+        self._owners[key] = holder
+
+    def _fill(self, holder: Holder, identifiers: Sequence[Identifier]) -> None:
+        fields = {_COLUMNS[item.kind]: item.value for item in identifiers if item.kind in _COLUMNS}
+        if not fields:
+            return
+        assignments = ", ".join(f"{column} = coalesce({column}, ?)" for column in fields)
+        self._raw.execute(
+            f"UPDATE contacts SET {assignments}, updated_at = ? WHERE id = ?",  # noqa: S608 - columns are ours
+            (*fields.values(), self._now, holder.contact_id),
+        )
+
+    def _name(self, holder: Holder, name: str) -> Holder:
+        self._raw.execute(
+            "UPDATE contacts SET name = ?, named = 1, updated_at = ? WHERE id = ?",
+            (name, self._now, holder.contact_id),
+        )
+        named = holder._replace(named=True)
+        for key, owner in self._owners.items():
+            if owner == holder:
+                self._owners[key] = named
+        return named
+
+    def _suggest(self, holder: Holder, match: Match) -> None:
+        """Record the pairs that an agent should look at: they claim one identifier, or share one number alone."""
+        others = {conflict.contact_id: conflict.field for conflict in match.conflicts}
+        if match.shared is not None:
+            others |= {other.contact_id: "contact.phone" for other in self._numbers[match.shared]}
+        self._raw.executemany(
+            "INSERT OR IGNORE INTO merge_suggestions VALUES (?, ?, ?, ?)",
+            [
+                (*sorted((holder.contact_id, other)), field.removeprefix("contact."), self._now)
+                for other, field in others.items()
+                if other != holder.contact_id
+            ],
+        )
+
+
+def _select_owners(raw: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Holder]:
+    return _by_key(
+        raw,
+        "SELECT i.key, c.id, c.key, c.named FROM identifiers i JOIN contacts c ON c.id = i.contact_id"
+        " WHERE i.key IN ({})",
+        keys,
+    )
+
+
+def _select_by_id(raw: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Holder]:
+    return _by_key(
+        raw, "SELECT id, id, key, named FROM contacts WHERE id IN ({})", [int(each) for each in ids]
+    )
+
+
+def _by_key(raw: sqlite3.Connection, query: str, values: Sequence[Any]) -> dict[str, Holder]:
+    if not values:
+        return {}
+    rows = raw.execute(query.format(",".join("?" * len(values))), values).fetchall()
+    return {str(row[0]): Holder(row[1], row[2], bool(row[3])) for row in rows}
+
+
+def _select_sharers(raw: sqlite3.Connection, number: str) -> Sequence[Holder]:
+    rows = raw.execute(
+        "SELECT c.id, c.key, c.named FROM contact_phones p JOIN contacts c ON c.id = p.contact_id"
+        " WHERE p.number = ? ORDER BY c.id LIMIT ?",
+        (number, MAX_SHARERS),
+    )
+    return [Holder(row[0], row[1], bool(row[2])) for row in rows]

@@ -1,0 +1,322 @@
+"""One SQLite file: a thread that owns the write connection and the checkpoints, and readers beside it.
+
+Why one writer: SQLite has one write lock anyway. A thread that owns it needs no retries, gathers work between two
+commits, and gives positions out in the order of the commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import pysqlite3 as sqlite3
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.pool import StaticPool
+
+from backstory.errors import BackstoryError, StorageError, Unavailable
+from backstory.store import migrations
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x42535459
+MIN_SQLITE = (3, 51, 3)
+"""Older ones can corrupt a WAL database when two connections checkpoint at the same moment."""
+
+READERS = 3
+CHECKPOINT_PAGES = 8192
+_WRITER_CACHE_KIB = 48 * 1024
+_READER_CACHE_KIB = 12 * 1024
+_BUSY_SECONDS = 10
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Ownership(Enum):
+    """Who may serve a file: one process, which also checkpoints it."""
+
+    REQUIRED = "a server: refuse to open where another one serves"
+    IF_FREE = "a long tool: own the file where no server does"
+    NEVER = "a short tool: leave the checkpoints to the server"
+
+
+class Transaction(NamedTuple):
+    """A write transaction under way: the driver's connection for the log, SQLAlchemy's over it for the records."""
+
+    raw: sqlite3.Connection
+    records: sa.Connection
+
+
+class _Job(NamedTuple):
+    work: Callable[[Transaction], Any]
+    done: Callable[[Any, BaseException | None], None]
+
+
+class Chore(Protocol):
+    """Work that follows the jobs, a piece at a time, between them."""
+
+    def is_due(self, *, waiting: bool) -> bool:
+        """Whether a piece should be done now; `waiting` says whether jobs would have to wait for it."""
+
+    def do(self, transaction: Transaction) -> None:
+        """Do a piece, in a transaction of its own."""
+
+
+class SqliteDatabase:
+    """Connections to one file. Open it, use `read` and `write` from an event loop, close it."""
+
+    def __init__(self, path: Path, ownership: Ownership = Ownership.REQUIRED) -> None:
+        self.path = path
+        self._ownership = ownership
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._writer = threading.Thread(target=self._run_writer, name="writer", daemon=True)
+        self._closing = False
+        self.chore: Chore | None = None
+        """What the writer does between jobs."""
+
+    def open(self) -> None:
+        """Take the file, bring its schema up to date, start the writer.
+
+        Raises:
+            StorageError: another server has it, it is not ours, it is newer than this program, or it cannot be opened.
+        """
+        if sqlite3.sqlite_version_info < MIN_SQLITE:
+            raise StorageError(
+                f"SQLite {sqlite3.sqlite_version} is too old; install the locked pysqlite3 wheel"
+            )
+        if not self.path.parent.is_dir():
+            raise StorageError(
+                f"the folder {self.path.parent} does not exist; make it, or set another database"
+            )
+        self._lock = _lock_owner(self.path, self._ownership)
+        self.owned = self._lock is not None
+        try:
+            self._connection = self._connect()
+            self._prepare(self._connection)
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
+        self._transaction = Transaction(self._connection, _records_over(self._connection))
+        self._writer.start()
+
+    @contextmanager
+    def owning(self) -> Iterator[None]:
+        """Hold the owner's lock without opening the file: nobody serves it meanwhile.
+
+        Raises:
+            StorageError: another process has it.
+        """
+        lock = _lock_owner(self.path, Ownership.REQUIRED)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            self.path.touch(mode=0o600)
+        connection = sqlite3.connect(
+            str(self.path),
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA secure_delete = FAST")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if tables and application_id != APPLICATION_ID:
+            raise StorageError(f"{self.path} is a database of another program; set another one")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self.owned else 0}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        if migrations.is_current(connection):
+            return
+        if not self.owned and self._ownership is not Ownership.NEVER:
+            raise StorageError("a server of another version is using this database; stop it first")
+        migrations.upgrade(_records_over(connection))
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query on a reader's connection, off the event loop."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, lambda: work(self._reader()[0]))
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run SQLAlchemy Core queries on a reader's connection, off the event loop."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, lambda: work(self._reader()[1]))
+        except sa.exc.DBAPIError as error:
+            raise translate(error) from error
+
+    def _reader(self) -> tuple[sqlite3.Connection, sa.Connection]:
+        if not hasattr(self._local, "reader"):
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+            self._reader_connections.append(connection)
+            self._local.reader = (connection, _records_over(connection, autocommit=True))
+        reader: tuple[sqlite3.Connection, sa.Connection] = self._local.reader
+        return reader
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction of its own on the writer's thread; answer once it is durable.
+
+        A caller that goes away changes nothing: the work is done all the same.
+
+        Raises:
+            Unavailable: storage cannot take it now (full, busy, closing); nothing was changed.
+        """
+        if self._closing:
+            raise Unavailable("The service is stopping.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def done(result: Any, error: BaseException | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(settle, result, error)
+
+        self._jobs.put(_Job(work, done))
+        return await future
+
+    def _run_writer(self) -> None:
+        while True:
+            resting = not self._do_chore()
+            try:
+                job = self._jobs.get(block=resting)
+            except queue.Empty:
+                continue
+            if job is None:
+                return
+            self._run_job(job)
+
+    def _run_job(self, job: _Job) -> None:
+        try:
+            with self._begin() as transaction:
+                result = job.work(transaction)
+        except BaseException as error:  # whatever it is belongs to the caller, and the writer lives on
+            job.done(None, _as_answer(error))
+        else:
+            job.done(result, None)
+
+    def _do_chore(self) -> bool:
+        """Do a piece of the chore where one is due; False where there is none, or it failed and must wait."""
+        if self.chore is None or not self.chore.is_due(waiting=not self._jobs.empty()):
+            return False
+        try:
+            with self._begin() as transaction:
+                self.chore.do(transaction)
+        except sqlite3.Error as error:
+            log.warning("index_failed", error=str(error))
+            return False
+        return True
+
+    @contextmanager
+    def _begin(self) -> Iterator[Transaction]:
+        """BEGIN IMMEDIATE, so that the write lock is taken before anything is read; COMMIT or ROLLBACK behind."""
+        raw = self._connection
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._transaction
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+
+    async def close(self) -> None:
+        """Finish the jobs that were taken, checkpoint, let go of the file."""
+        self._closing = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        self._readers.shutdown(wait=True)
+        for connection in self._reader_connections:
+            connection.close()
+        self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _lock_owner(path: Path, ownership: Ownership) -> int | None:
+    """Take the owner's lock; None where it is not asked for, or free for the asking."""
+    if ownership is Ownership.NEVER:
+        return None
+    lock = os.open(f"{path}-owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        if ownership is Ownership.IF_FREE:
+            return None
+        raise StorageError(f"another server is using {path}; one SQLite file serves one process") from None
+    return lock
+
+
+def _records_over(connection: sqlite3.Connection, *, autocommit: bool = False) -> sa.Connection:
+    """SQLAlchemy over a connection whose transactions somebody else begins and ends."""
+    engine = sa.create_engine(
+        "sqlite://",
+        module=sqlite3,
+        creator=lambda: connection,
+        poolclass=StaticPool,
+        isolation_level="AUTOCOMMIT" if autocommit else None,
+        skip_autocommit_rollback=True,
+    )
+    return engine.connect()
+
+
+def _as_answer(error: BaseException) -> BaseException:
+    return translate(error) if isinstance(error, sqlite3.Error | sa.exc.DBAPIError) else error
+
+
+def translate(error: Exception) -> BackstoryError:
+    """A driver's error as ours: what passes (full, busy, I/O) is `Unavailable`; the rest is a fault of ours."""
+    original = getattr(error, "orig", None) or error
+    if getattr(original, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+        log.error("storage_error", error=str(original))
+        return Unavailable(
+            "The storage cannot take this now; nothing was kept. Send it again.", retry_after=2
+        )
+    return StorageError(f"storage failed: {original}")

@@ -1,0 +1,103 @@
+"""Reading activities: the API, the pages and the command line all come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from backstory.errors import NotFound
+from backstory.model.activity import Activity
+from backstory.model.contact import Contact
+from backstory.model.ids import ActivityId, ContactKey
+from backstory.model.page import Filters, Place
+from backstory.store.base import Store, StreamPosition
+
+
+class Shown(Struct, frozen=True):
+    """An activity and the public number of its contact."""
+
+    activity: Activity
+    contact_id: int
+
+    def answer(self) -> bytes:
+        """The activity as the API answers it."""
+        return self.activity.answer(self.contact_id)
+
+
+class ShownPage(Struct, frozen=True):
+    """A page of activities, newest first; `position` is where a live stream goes on, on a first page."""
+
+    activities: tuple[Shown, ...]
+    next: Place | None
+    position: StreamPosition | None = None
+
+
+class Followed(Struct, frozen=True):
+    """A contact whose activities are followed: its number, and the homes that it stands for."""
+
+    contact_id: int
+    homes: tuple[ContactKey, ...]
+
+
+class Timeline:
+    """The read path over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def contact(self, contact_id: int) -> Contact:
+        """A contact.
+
+        Raises:
+            NotFound: there is none with this number.
+        """
+        contact = await self._store.records.contact(contact_id)
+        if contact is None:
+            raise NotFound(f"There is no contact {contact_id}.")
+        return contact
+
+    async def follow(self, contact_id: int) -> Followed:
+        """The homes whose activities make a contact's timeline.
+
+        Raises:
+            NotFound: there is none with this number.
+        """
+        contact = await self.contact(contact_id)
+        return Followed(contact.id, (contact.key,))
+
+    async def activity(self, activity_id: ActivityId) -> Shown:
+        """One activity.
+
+        Raises:
+            NotFound: there is none with this id (any more).
+        """
+        activity = await self._store.log.get(activity_id)
+        if activity is None:
+            raise NotFound(f"There is no activity {activity_id}.")
+        (shown,) = await self._show([activity])
+        return shown
+
+    async def page(self, contact_id: int, filters: Filters, after: Place | None, limit: int) -> ShownPage:
+        """A page of a contact's timeline, newest first.
+
+        Raises:
+            NotFound: there is no contact with this number.
+        """
+        followed = await self.follow(contact_id)
+        # Taken before the read: what arrives between the two is sent again by the stream, never missed.
+        position = await self._store.log.stream_position() if after is None else None
+        page = await self._store.log.page(followed.homes, filters, after, limit)
+        shown = tuple(Shown(activity, followed.contact_id) for activity in page.activities)
+        return ShownPage(shown, page.next, position)
+
+    async def find(self, filters: Filters, after: Place | None, limit: int) -> ShownPage:
+        """A page of activities across contacts, newest first."""
+        page = await self._store.log.find(filters, after, limit)
+        return ShownPage(await self._show(page.activities), page.next)
+
+    async def _show(self, activities: Sequence[Activity]) -> tuple[Shown, ...]:
+        """Join the contacts' numbers; activities of a contact that was just erased are left out."""
+        keys = {activity.contact_key for activity in activities}
+        ids = await self._store.records.contact_ids(sorted(keys)) if keys else {}
+        return tuple(Shown(each, ids[each.contact_key]) for each in activities if each.contact_key in ids)

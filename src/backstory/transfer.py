@@ -1,0 +1,212 @@
+"""Import and export as NDJSON: one publish request a line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple
+
+import msgspec
+
+from backstory.errors import BackstoryError, FieldErrors, OperatorError
+from backstory.ingest.admit import Arrival, admit
+from backstory.model.access import AuditEntry, Principal, Role
+from backstory.model.activity import Activity, Body, Origin, Publication, Published
+from backstory.model.moment import now
+from backstory.model.page import Filters
+from backstory.store.base import Bookmark, Store
+
+GROUP = 1_000
+MAX_LINE = 1024 * 1024
+Show = Callable[[float, str], None]
+
+_PRINCIPAL = Principal(0, None, Role.ADMIN, frozenset(), None)
+
+
+class Summary(NamedTuple):
+    """What an import did."""
+
+    published: int
+    duplicates: int
+    rejected: int
+    resumed_at: int
+    rejected_file: Path
+
+    @property
+    def text(self) -> str:
+        """For the operator."""
+        lines = [f"{self.published:,} activities imported, {self.duplicates:,} were there before."]
+        if self.resumed_at:
+            lines.insert(0, f"Went on behind line {self.resumed_at:,}.")
+        if self.rejected:
+            lines.append(
+                f"{self.rejected:,} lines were refused; they are in {self.rejected_file} with the reasons."
+            )
+        return "\n".join(lines)
+
+
+class _Line(NamedTuple):
+    number: int
+    text: bytes
+    end: int
+
+
+class _Importer:
+    """One import: reads lines, publishes groups, notes what was refused."""
+
+    def __init__(self, store: Store, rejected: Path, name: str | None, phone_region: str | None) -> None:
+        self._store = store
+        self._rejected_path = rejected
+        self._rejected_file: IO[str] | None = None
+        self._name = name
+        self._region = phone_region
+        self.published = self.duplicates = self.rejected = 0
+
+    async def publish(self, lines: list[_Line]) -> None:
+        """Publish a group; its refused lines are written, and the bookmark is moved in the same transaction."""
+        admitted: list[tuple[_Line, Publication]] = []
+        for line in lines:
+            try:
+                admitted.append((line, self._admit(line.text)))
+            except BackstoryError as error:
+                self._refuse(line, error)
+        bookmark = Bookmark(self._name, lines[-1].number, lines[-1].end) if self._name else None
+        results = await self._store.publish([publication for _, publication in admitted], bookmark)
+        for (line, _), result in zip(admitted, results, strict=True):
+            if isinstance(result, Published):
+                self.duplicates += result.duplicate
+                self.published += not result.duplicate
+            else:
+                self._refuse(line, result)
+
+    def _admit(self, text: bytes) -> Publication:
+        if len(text) > MAX_LINE:
+            raise OperatorError(f"the line has {len(text):,} bytes; at most {MAX_LINE:,} are possible")
+        publication = admit(text, Arrival(_PRINCIPAL, now(), None, self._region))
+        return msgspec.structs.replace(publication, key_id=None)
+
+    def _refuse(self, line: _Line, error: Exception) -> None:
+        self.rejected += 1
+        if self._rejected_file is None:
+            self._rejected_file = self._rejected_path.open("a")
+        errors = (
+            [{"field": fault.field, "code": fault.code, "message": fault.message} for fault in error.faults]
+            if isinstance(error, FieldErrors)
+            else [{"field": None, "code": getattr(error, "code", "refused"), "message": str(error)}]
+        )
+        text = line.text.decode(errors="replace").rstrip("\r\n")
+        json.dump(
+            {"line": line.number, "errors": errors, "request": text}, self._rejected_file, ensure_ascii=False
+        )
+        self._rejected_file.write("\n")
+        self._rejected_file.flush()
+
+    def close(self) -> None:
+        """Close the file of refused lines."""
+        if self._rejected_file is not None:
+            self._rejected_file.close()
+
+
+async def import_file(
+    store: Store, file: str, rejected: Path, *, again: bool, show: Show, phone_region: str | None
+) -> Summary:
+    """Import a file, or "-" for standard input; goes on where an earlier import of the same file ended.
+
+    `show` is called with the bytes done and a note.
+    """
+    name = None if file == "-" else _name_of(Path(file))
+    start = await store.bookmark(name) if name and not again else None
+    importer = _Importer(store, rejected, name, phone_region)
+    with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:  # noqa: ASYNC230 - a tool, no server
+        try:
+            for group, done in _groups(stream, start):
+                await importer.publish(group)
+                show(done, f"{importer.published:,} imported, {importer.rejected:,} refused")
+        finally:
+            importer.close()
+    return Summary(
+        importer.published, importer.duplicates, importer.rejected, start.line if start else 0, rejected
+    )
+
+
+def _name_of(path: Path) -> str:
+    """What a file is known by to a later import: where it lies and how it begins."""
+    with path.open("rb") as stream:
+        beginning = hashlib.sha256(stream.read(4096)).hexdigest()
+    return f"import:{path.resolve()}:{beginning}"
+
+
+def _groups(stream: BinaryIO, start: Bookmark | None) -> Iterator[tuple[list[_Line], int]]:
+    """Groups of lines behind a bookmark, each with the offset of its end. Blank lines are passed over."""
+    number = offset = 0
+    if start is not None:
+        number, offset = start.line, start.offset
+        stream.seek(offset)
+    group: list[_Line] = []
+    size = 0
+    for text in stream:
+        number += 1
+        offset += len(text)
+        if not text.strip():
+            continue
+        group.append(_Line(number, text, offset))
+        size += len(text)
+        if len(group) == GROUP or size > 8 * MAX_LINE:
+            yield group, offset
+            group, size = [], 0
+    if group:
+        yield group, offset
+
+
+async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: AuditEntry) -> int:
+    """Write a contact's activities, oldest first, one publish request a line; how many. Audited.
+
+    Raises:
+        OperatorError: there is no such contact.
+    """
+    contact = await store.records.contact(contact_id)
+    if contact is None:
+        raise OperatorError(f"there is no contact {contact_id}")
+    await store.records.audit(entry)
+    activities: list[Activity] = []
+    place = None
+    while True:
+        page = await store.log.page([contact.key], Filters(), place, 1_000)
+        activities.extend(page.activities)
+        place = page.next
+        if place is None:
+            break
+    for activity in reversed(activities):
+        origin = await store.log.origin(activity.id)
+        if origin is not None:
+            out.write(_request_line(activity, origin))
+    out.flush()
+    return len(activities)
+
+
+_BODY = msgspec.json.Decoder(Body)
+_ORIGIN = msgspec.json.Decoder(Origin)
+
+
+def _request_line(activity: Activity, origin: bytes) -> bytes:
+    """An activity as the publish request that would make it."""
+    body = _BODY.decode(activity.body)
+    sent = {
+        "id": body.external_id,
+        "name": body.name,
+        "timestamp": body.timestamp,
+        "description": body.description,
+        "link": body.link,
+        "actor": body.actor,
+        "source": body.source,
+        "object": body.object,
+        "context": body.context,
+    }
+    request = {
+        "activity": {name: value for name, value in sent.items() if value is not None},
+        "contact": _ORIGIN.decode(origin).contact,
+    }
+    return msgspec.json.format(msgspec.json.encode(request), indent=-1) + b"\n"

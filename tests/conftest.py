@@ -1,0 +1,48 @@
+"""Fixtures: real installations, served by real processes that end with the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import Installation
+
+SEED = Path(__file__).parent / "data" / "seed-request.json"
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One server for all tests that get along with each other's data."""
+    installation = Installation(tmp_path_factory.mktemp("shared")).start()
+    yield installation
+    installation.stop()
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """An installation of the test's own, not served yet."""
+    installation = Installation(tmp_path)
+    yield installation
+    installation.kill()
+
+
+@pytest.fixture
+def server(installation: Installation) -> Installation:
+    """A server of the test's own."""
+    return installation.start()
+
+
+@pytest.fixture
+def api(shared_server: Installation) -> Iterator[httpx.Client]:
+    """An admin's client of the shared server."""
+    with shared_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def seed_request() -> bytes:
+    """The canonical request, as its bytes."""
+    return SEED.read_bytes()

@@ -1,0 +1,155 @@
+"""A real installation for tests: a database in a folder of its own, the real command line, a real server process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backstory.cli import with_store
+from backstory.config import read_settings
+from backstory.helpdesk.access import create_agent, create_key
+from backstory.model.access import AuditEntry, Role
+from backstory.store.sqlite import SqliteStore
+
+START_SECONDS = 30
+PASSWORD = "correct horse battery"
+SOURCE = "shopify"
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 10, what: str = "the condition") -> Any:
+    """Wait for a condition to give something true, and give that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {seconds} seconds")
+        time.sleep(0.01)  # between two looks, not instead of looking
+
+
+class Installation:
+    """One installation. `start` serves it on a free port; keys exist for an admin, an agent and an application."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.database = directory / "backstory.db"
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
+        self.admin_key, self.agent_key, self.source_key = self._let_in()
+
+    def _let_in(self) -> tuple[str, str, str]:
+        entry = AuditEntry(0, "test", "test", "test", "test")
+
+        async def work(store: SqliteStore) -> tuple[str, str, str]:
+            records = store.records
+            for name, role in (("admin", Role.ADMIN), ("agent", Role.AGENT)):
+                await create_agent(records, f"{name}@example.com", name.title(), role, PASSWORD, entry)
+            admin, agent = [
+                await create_key(records, agent_email=email, sources=(), expires=None, entry=entry)
+                for email in ("admin@example.com", "agent@example.com")
+            ]
+            source = await create_key(records, agent_email=None, sources=(SOURCE,), expires=None, entry=entry)
+            return admin, agent, source
+
+        return with_store(read_settings({}, database=self.database_url), work)
+
+    @property
+    def database_url(self) -> str:
+        """The installation's BACKSTORY_DATABASE."""
+        return f"sqlite:///{self.database}"
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """This process's environment with the installation's settings."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTORY_")}
+        return {**kept, "BACKSTORY_DATABASE": self.database_url, "COLUMNS": "200", **extra}
+
+    def cli(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line on this installation."""
+        return subprocess.run(
+            [sys.executable, "-m", "backstory", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=check,
+            env=self.environment(),
+            cwd=self.directory,
+            timeout=120,
+        )
+
+    def start(self, *prefix: str, **environment: str) -> Installation:
+        """Serve on a free port, and return when it is ready. `prefix` goes before the command (strace, say)."""
+        log = self.directory / "serve.log"
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "backstory", "serve", "--port", "0"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=self.environment(**environment),
+                cwd=self.directory,
+            )
+        self.url = wait_until(
+            lambda: self._address(log), seconds=START_SECONDS, what="the start of the server"
+        )
+        wait_until(self._is_ready, seconds=START_SECONDS, what="readiness")
+        return self
+
+    def _address(self, log: Path) -> str | None:
+        assert self.process is not None
+        for line in log.read_text().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return str(json.loads(line)["address"])
+        if self.process.poll() is not None:
+            raise AssertionError(
+                f"the server ended with {self.process.returncode}: {log.read_text()[-2000:]}"
+            )
+        return None
+
+    def _is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        return False
+
+    def log_text(self) -> str:
+        """What the server has logged."""
+        return (self.directory / "serve.log").read_text()
+
+    def stop(self) -> None:
+        """Ask the server to stop, and wait for it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+            self.process = None
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(timeout=60)
+            self.process = None
+
+    @contextlib.contextmanager
+    def client(self, key: str | None = None) -> Iterator[httpx.Client]:
+        """A client with a key (the admin's where none is given)."""
+        with httpx.Client(base_url=self.url, auth=(key or self.admin_key, "X"), timeout=60) as client:
+            yield client
+
+
+def publish_request(**changes: Any) -> dict[str, Any]:
+    """A small good publish request; keyword arguments replace parts of `activity`, `contact` replaces the contact."""
+    contact = changes.pop("contact", {"email": "rachel@example.com"})
+    activity = {"name": "Transaction failed", "actor": {"type": "shopper"}, "source": {"name": SOURCE}}
+    return {"activity": activity | changes, "contact": contact}
