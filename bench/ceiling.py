@@ -10,7 +10,9 @@ from typing import cast
 import uvloop
 
 _BODY = b'{"id":"0199f2c4-0000-7000-8000-000000000000","contact_id":80001,"duplicate":false}'
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_BODY) + _BODY
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_BODY) + _BODY
+)
 
 
 class _Fixed(asyncio.Protocol):

@@ -15,7 +15,9 @@ _STRIDE = 2_654_435_761  # a prime: `contacts` activities in a row belong to as 
 _FIRST_DAY = date(2024, 1, 1)
 _DAYS = [(_FIRST_DAY + timedelta(days=n)).isoformat().encode() for n in range(1000)]
 
-_FIRST = "Rachel Tomás Aiko Ngozi Søren Priya Yusuf Chloé Mateo Ingrid Hana Liam Zofia Omar Lucía Jamal".split()
+_FIRST = (
+    "Rachel Tomás Aiko Ngozi Søren Priya Yusuf Chloé Mateo Ingrid Hana Liam Zofia Omar Lucía Jamal".split()
+)
 _LAST = "Adeyemi Berg Castillo Dubois Eriksen Fujita García Haddad Ivanova Jensen Kowalski Lindqvist".split()
 _GOODS = (
     "White Ace Sneakers,Round Sleeve T-Shirt,Merino Scarf,Canvas Backpack,Leather Belt,Rain Jacket,Linen Shirt,"
@@ -31,7 +33,8 @@ _REASONS = (
 
 # Each template takes the same named slots; what it does not name is left out.
 _ITEM = (
-    b'{"Item name":"%(goods)s","Size":"%(small)d UK","Color":"%(colour)s","Instock":"Yes","Unit price":%(cents)d.90}'
+    b'{"Item name":"%(goods)s","Size":"%(small)d UK","Color":"%(colour)s",'
+    b'"Instock":"Yes","Unit price":%(cents)d.90}'
 )
 _ITEMS = (
     b'"Items":2,"Item description":{"item1":' + _ITEM + b',"item2":{"Item name":"%(goods2)s","Size":"40 UK",'
@@ -80,7 +83,11 @@ _KINDS: tuple[tuple[bytes, bytes, bytes, bytes, bytes], ...] = (
         b"%(goods)s was left in the cart",
         _SHOP,
         b'{"type":"cart","id":"c-%(txn)d","link":"https://shop.example.com/c/%(txn)d"}',
-        b"{" + _ITEMS + b"," + _MONEY + b',"Device":"iPhone","Minutes in shop":%(small)d,"Came from":"newsletter"}',
+        b"{"
+        + _ITEMS
+        + b","
+        + _MONEY
+        + b',"Device":"iPhone","Minutes in shop":%(small)d,"Came from":"newsletter"}',
     ),
     (
         b"Call ended",

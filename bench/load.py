@@ -50,13 +50,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     big_every: int = 0
     prefix: str = "b"
     batch_size: int = 1000
+    premade: bool = False  # make every request (there is a `count`) before the clock starts
     patience: float = 60.0  # seconds after its planned end at which a run that hangs is given up
     core: int | None = None  # the core this process keeps to
 
     def requests(self) -> Iterator[bytes]:
         """The requests of this job, in order, as bytes ready for the socket."""
         endless = self._gets() if self.kind == "get" else self._posts()
-        return islice(endless, self.count) if self.count else endless
+        counted = islice(endless, self.count) if self.count else endless
+        return iter(list(counted)) if self.premade else counted
 
     def _gets(self) -> Iterator[bytes]:
         head = f"Host: 127.0.0.1:{self.port}\r\nAuthorization: {self._basic()}\r\n\r\n"
@@ -223,7 +225,9 @@ async def _reconnect(run: _Run) -> None:
         run.closed()
         return
     try:
-        await asyncio.get_running_loop().create_connection(lambda: _Connection(run), "127.0.0.1", run.job.port)
+        await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(run), "127.0.0.1", run.job.port
+        )
     except OSError as refused:
         run.fail("refused", str(refused).encode())
         run.closed()

@@ -7,14 +7,17 @@ from typing import Any
 
 import structlog
 import uvicorn
+from prometheus_client import start_http_server
 
 from backstory.config import Settings
+from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.http.body import Receive
 from backstory.http.dispatch import Dispatcher, Send
+from backstory.http.manual import write_documentation
 from backstory.http.message import Scope
-from backstory.http.routes import ROUTES
+from backstory.http.routes import METRICS, ROUTES
 from backstory.http.services import Services
 from backstory.ingest.commit import GroupCommit
 from backstory.live.hub import Hub
@@ -63,11 +66,15 @@ class Server:
             Authenticator(store.records),
             RejectedRequests(store.records),
             metrics,
+            write_documentation(ROUTES),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)
         metrics.rejections_dropped.set_function(lambda: self.services.rejected.dropped)
-        self._dispatch = Dispatcher(self.services, ROUTES)
+        own_address = settings.metrics_address is not None
+        self._dispatch = Dispatcher(
+            self.services, [route for route in ROUTES if not (own_address and route.path == METRICS)]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -111,6 +118,20 @@ class _Uvicorn(uvicorn.Server):
             log.info("serving", address=f"http://{host}:{port}")
 
 
+def _serve_metrics(address: tuple[str, int], metrics: Metrics) -> None:
+    """Serve the metrics alone at an address of their own, from a thread that ends with the process.
+
+    Raises:
+        SettingError: it cannot be listened on.
+    """
+    host, port = address
+    try:
+        listener, _ = start_http_server(port, addr=host, registry=metrics.registry)
+    except OSError as error:
+        raise SettingError(f"BACKSTORY_METRICS_ADDRESS: {host}:{port} cannot be listened on: {error}") from None
+    log.info("serving_metrics", metrics_address=f"http://{host}:{listener.server_port}")
+
+
 def serve(settings: Settings) -> None:
     """Serve until the process is told to stop (SIGTERM, Ctrl-C).
 
@@ -120,6 +141,8 @@ def serve(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     store = open_store(settings)
     server = Server(settings, store)
+    if settings.metrics_address is not None:
+        _serve_metrics(settings.metrics_address, server.services.metrics)
     config = uvicorn.Config(
         server,
         host=settings.host,

@@ -96,7 +96,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, s
 )
 @click.version_option(__version__, prog_name="backstory")
 def main() -> None:
-    r"""Backstory: what your customers did, beside the ticket.
+    """Backstory: what your customers did, beside the ticket.
 
     \b
     A first start:
@@ -105,7 +105,7 @@ def main() -> None:
       backstory keys create --agent you@example.com                # prints a key, once
 
     Settings are options here, or BACKSTORY_... variables of the environment (docs/settings.md).
-    """
+    """  # noqa: D301 - click wants the character \b itself
     configure_logs("warning", human=True)
 
 
@@ -212,12 +212,12 @@ def keys() -> None:
 def create_key(
     agent: str | None, sources: tuple[str, ...], expires: int | None, database: str | None
 ) -> None:
-    r"""Issue a key and print it, alone, on standard output. It is shown this once.
+    """Issue a key and print it, alone, on standard output. It is shown this once.
 
     \b
       backstory keys create --agent you@example.com        # everything that this agent may
       backstory keys create --source shopify               # may only publish, and only as shopify
-    """
+    """  # noqa: D301 - click wants the character \b itself
     from backstory.helpdesk.access import create_key
 
     async def work(store: SqliteStore) -> str:

@@ -14,7 +14,12 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def configure_logs(level: str, *, human: bool, stream: TextIO | None = None) -> None:
     """Logs on standard error: one JSON object a line, or (`human`) lines for a terminal. Once, at start."""
-    renderer = structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()
+    # The console's own tracebacks show local variables: bodies, and with them people.
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if human
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 
 import structlog
 
 from backstory.errors import BackstoryError
-from backstory.model.access import Rejection
+from backstory.model.access import KEY_PREFIX, Rejection
 from backstory.store.base import Records
 
 MAX_QUEUED = 1_000
 MAX_BODY = 2_000
 KEEP_SECONDS = 0.5
+_KEY = re.compile(KEY_PREFIX + "[0-9a-fA-F]{16,}")
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,6 @@ class RejectedRequests:
 
 
 def shorten_body(body: bytes) -> str:
-    """A body as an admin reads it."""
-    text = body[: MAX_BODY * 4].decode(errors="replace")
+    """A body as an admin reads it: cut, and no key in it, wherever a sender has put one."""
+    text = _KEY.sub(f"{KEY_PREFIX}…", body[: MAX_BODY * 4].decode(errors="replace"))
     return text if len(text) <= MAX_BODY else f"{text[:MAX_BODY]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,13 @@ from backstory.errors import (
 )
 from backstory.http.errors import is_foreseen
 from backstory.http.message import NDJSON_TYPE, Request, Response, no_content
-from backstory.http.query import FIND_PARAMETERS, TIMELINE_PARAMETERS, PageQuery, read_page_query
+from backstory.http.query import (
+    FIND_PARAMETERS,
+    TIMELINE_PARAMETERS,
+    PageQuery,
+    is_number,
+    read_page_query,
+)
 from backstory.http.services import Services
 from backstory.ingest.admit import Arrival, admit
 from backstory.live.hub import Event, Signal
@@ -36,6 +43,7 @@ MAX_BATCH = 1_000
 MAX_IDEMPOTENCY_KEY = 255
 QUIET_SECONDS = 15
 _YIELD_EVERY = 25
+_POSITION = re.compile("[0-9a-f]{1,15}")
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -114,7 +122,9 @@ async def publish_batch(request: Request, services: Services) -> Response:
         raise FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
     admitted = [each async for each in _admit_items(request, services, items)]
     good = [each for each in admitted if isinstance(each, Publication)]
-    results = iter(await services.commit.publish(good) if good else [])
+    published = await services.commit.publish(good) if good else []
+    services.count_published(published)
+    results = iter(published)
     answers: list[dict[str, Any]] = []
     for item, each in zip(items, admitted, strict=True):
         result = next(results) if isinstance(each, Publication) else each
@@ -217,7 +227,7 @@ def contact_id_of(request: Request) -> int:
         NotFound: it cannot be one.
     """
     text = request.path_values["id"]
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+    if not (is_number(text) and 0 < int(text) < 2**63):
         raise NotFound(f"There is no contact {shorten(text)}.")
     return int(text)
 
@@ -267,10 +277,7 @@ def encode_position(position: StreamPosition) -> str:
 def decode_position(text: str) -> StreamPosition | None:
     """Read a position; None where it is not one of ours, which a viewer is told by `reset`."""
     generation, _, digits = text.rpartition("-")
-    try:
-        return StreamPosition(generation, int(digits, 16)) if len(digits) <= 15 else None
-    except ValueError:
-        return None
+    return StreamPosition(generation, int(digits, 16)) if _POSITION.fullmatch(digits) else None
 
 
 async def stream_activities(request: Request, services: Services) -> Response:

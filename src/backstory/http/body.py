@@ -68,7 +68,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], rule: Body
         async with asyncio.timeout(READ_SECONDS):
             return await _gather(receive, message.get("body", b""), rule)
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {READ_SECONDS} seconds.") from None
+        raise _too_slow() from None
 
 
 async def _next(receive: Receive) -> MutableMapping[str, Any]:
@@ -76,7 +76,7 @@ async def _next(receive: Receive) -> MutableMapping[str, Any]:
         async with asyncio.timeout(READ_SECONDS):
             message = await receive()
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {READ_SECONDS} seconds.") from None
+        raise _too_slow() from None
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     return message
@@ -110,6 +110,13 @@ async def _drain(receive: Receive, read: int) -> None:
                 more = bool(message.get("more_body"))
     except TimeoutError:
         return  # it has had its time; the answer goes out now
+
+
+def _too_slow() -> RequestTimeout:
+    # What is still to come would be taken for the next request's.
+    return RequestTimeout(
+        f"The body did not arrive within {READ_SECONDS} seconds.", headers={"Connection": "close"}
+    )
 
 
 def _too_large(rule: BodyRule) -> RequestTooLarge:

@@ -14,6 +14,7 @@ from backstory.model.words import split_words
 
 MAX_QUERY_VALUE = 1_024
 MAX_ALTERNATIVES = 50
+MAX_DIGITS = 19
 
 
 class PageQuery(NamedTuple):
@@ -22,6 +23,11 @@ class PageQuery(NamedTuple):
     filters: Filters
     after: Place | None
     per_page: int
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number of a length that can be one of ours."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 class QueryReader:
@@ -82,7 +88,7 @@ class QueryReader:
         text = self.text(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= highest):
+        if not (is_number(text) and 1 <= int(text) <= highest):
             self._fault(name, f"{shorten(text)} is not a whole number from 1 to {highest:,}.")
             return default
         return int(text)

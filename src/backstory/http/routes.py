@@ -28,9 +28,10 @@ class Route(NamedTuple):
 ACTIVITY = BodyRule((JSON_TYPE,), 1024 * 1024)
 BATCH = BodyRule((JSON_TYPE, NDJSON_TYPE), 10 * 1024 * 1024)
 RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
-EVENTS, TEXT, HTML = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",)
+EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",), ("text/css",)
 
 API = "/api/v2"
+METRICS = "/metrics"
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", f"{API}/contact-activities", Right.PUBLISH, activities.publish, ACTIVITY),
@@ -50,9 +51,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/contacts/{{id}}", Right.READ, contacts.get_contact),
     Route("GET", f"{API}/rejected-requests", Right.ADMIN, admin.list_rejected),
     Route("GET", f"{API}/audit-log", Right.ADMIN, admin.list_audit),
-    Route("GET", "/api/docs", Right.NONE, docs.page, answers=HTML),
-    Route("GET", "/openapi.json", Right.NONE, docs.openapi),
+    Route("GET", "/api/docs", Right.NONE, docs.read_page, answers=HTML),
+    Route("GET", "/api/docs.css", Right.NONE, docs.read_style, answers=CSS),
+    Route("GET", "/openapi.json", Right.NONE, docs.read_openapi),
     Route("GET", "/healthz", Right.NONE, service.healthz),
     Route("GET", "/readyz", Right.NONE, service.readyz),
-    Route("GET", "/metrics", Right.NONE, service.metrics, answers=TEXT),
+    Route("GET", METRICS, Right.NONE, service.metrics, answers=TEXT),
 )

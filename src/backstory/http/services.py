@@ -9,6 +9,7 @@ from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.rejected import RejectedRequests, shorten_body
+from backstory.http.documentation import Documentation
 from backstory.http.message import Request
 from backstory.ingest.commit import GroupCommit
 from backstory.live.hub import Hub
@@ -30,6 +31,7 @@ class Services(NamedTuple):
     authenticator: Authenticator
     rejected: RejectedRequests
     metrics: Metrics
+    documentation: Documentation
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from backstory.model.activity import (
     MAX_CONTEXT_DEPTH,
     MAX_NAME,
     Body,
+    Identity,
     Publication,
     PublishRequest,
     SentActivity,
@@ -61,7 +62,6 @@ class _RawActivity(Struct):
 
 class _RawParts(Struct):
     activity: _RawActivity
-    contact: Raw
 
 
 _REQUEST = msgspec.json.Decoder(PublishRequest)
@@ -80,21 +80,32 @@ def admit(body: bytes, arrival: Arrival) -> Publication:
         tree = parse_exact(body)
     except ValueError as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
-    request = _decode(body, tree)
-    if request is None:
+    request = _decode(body)
+    timestamp = None if request is None else _timestamp(request, arrival.received)
+    if request is None or timestamp is None or not _is_good(request, body, tree):
         raise _refusal(body, tree, arrival.principal)
     if not arrival.principal.may_publish(request.activity.source.name):
         raise _foreign_source(request.activity.source.name)
-    return _publication(request, tree, _contact_text(body), arrival)
+    return _publication(request, tree, timestamp, arrival)
 
 
-def _decode(body: bytes, tree: Any) -> PublishRequest | None:
-    """The typed request; None where anything is wrong with it."""
+def _decode(body: bytes) -> PublishRequest | None:
+    """The typed request; None where its types are wrong."""
     try:
-        request = _REQUEST.decode(body)
+        return _REQUEST.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return request if _is_good(request, body, tree) else None
+
+
+def _timestamp(request: PublishRequest, received: Microseconds) -> Microseconds | None:
+    """When it happened; None where that cannot be read."""
+    text = request.activity.timestamp
+    if text is None:
+        return received
+    try:
+        return parse_moment(text)
+    except ValueError:
+        return None
 
 
 def _is_good(request: PublishRequest, body: bytes, tree: Any) -> bool:
@@ -109,7 +120,6 @@ def _is_good(request: PublishRequest, body: bytes, tree: Any) -> bool:
         and not (context.count(b"{") + context.count(b"[") > MAX_CONTEXT_DEPTH and _is_too_deep(tree))
         and (b"\\u0000" not in body or not collect_faults(tree))
         and _is_known(contact)
-        and _is_time(activity.timestamp)
     )
 
 
@@ -125,16 +135,6 @@ def _is_known(contact: SentContact) -> bool:
     if not all(is_phone(number) for number in numbers if number and number.strip()):
         return False
     return bool(contact.id or contact.identities or any(value and value.strip() for value in given + numbers))
-
-
-def _is_time(text: str | None) -> bool:
-    if text is None:
-        return True
-    try:
-        parse_moment(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _refusal(body: bytes, tree: Any, principal: Principal) -> Exception:
@@ -167,13 +167,10 @@ def _context_text(body: bytes) -> bytes:
         return b""  # something else is wrong with it, and is reported
 
 
-def _contact_text(body: bytes) -> bytes:
-    return bytes(_PARTS.decode(body).contact)
-
-
-def _publication(request: PublishRequest, tree: Any, contact_sent: bytes, arrival: Arrival) -> Publication:
+def _publication(
+    request: PublishRequest, tree: Any, timestamp: Microseconds, arrival: Arrival
+) -> Publication:
     activity, contact = request.activity, request.contact
-    timestamp = arrival.received if activity.timestamp is None else parse_moment(activity.timestamp)
     external_id = activity.id or None
     idempotency, expires = _idempotency(activity, arrival)
     return Publication(
@@ -187,7 +184,7 @@ def _publication(request: PublishRequest, tree: Any, contact_sent: bytes, arriva
         external_id=external_id,
         identifiers=tuple(_identifiers(contact, arrival.phone_region)),
         contact_name=(contact.name or "").strip() or None,
-        contact_sent=contact_sent,
+        contact=contact,
         key_id=arrival.principal.key_id,
         idempotency=idempotency,
         expires=expires,
@@ -232,6 +229,15 @@ def _hash(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
+def _first_of_each(identities: Sequence[Identity]) -> Iterator[tuple[int, Identity]]:
+    """Identities with their place, each once: one that was sent twice says no more than once."""
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(identities):
+        if (item.source, item.id) not in seen:
+            seen.add((item.source, item.id))
+            yield index, item
+
+
 def _identifiers(contact: SentContact, region: str | None) -> Iterator[Identifier]:
     """The identifiers that were sent, strongest first; blank ones count as absent."""
     if contact.id is not None:
@@ -239,7 +245,7 @@ def _identifiers(contact: SentContact, region: str | None) -> Iterator[Identifie
     if contact.unique_external_id and contact.unique_external_id.strip():
         value = contact.unique_external_id
         yield Identifier(Kind.EXTERNAL_ID, external_id_key(value), value, "contact.unique_external_id")
-    for index, item in enumerate(contact.identities or ()):
+    for index, item in _first_of_each(contact.identities or ()):
         key = identity_key(item.source, item.id)
         yield Identifier(Kind.IDENTITY, key, item.id, f"contact.identities.{index}")
     if contact.email and contact.email.strip():

@@ -124,8 +124,9 @@ class Hub:
         if self._closing:
             viewer.tell(Signal.END)
         elif self._feed is None:
-            self._position = (await self._log.stream_position()).position
-            if self._feed is None:
+            position = (await self._log.stream_position()).position
+            if self._feed is None:  # nobody else began it meanwhile: its place must not be moved
+                self._position = position
                 self._feed = asyncio.create_task(self._run_feed())
         return viewer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import secrets
 from enum import StrEnum
@@ -123,6 +122,6 @@ def read_authorization(header: bytes) -> str | None:
     credentials = rest.strip() if scheme.lower() == "basic" else text
     try:
         decoded = base64.b64decode(credentials, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return None
     return decoded.partition(":")[0] or None

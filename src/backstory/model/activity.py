@@ -79,7 +79,7 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"\S")]
 
 
-class SentContact(Struct, frozen=True, forbid_unknown_fields=True):
+class SentContact(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`contact` of a publish request: at least one identifier."""
 
     id: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
@@ -123,7 +123,7 @@ class Body(Struct, frozen=True):
 class Origin(Struct, frozen=True, omit_defaults=True):
     """How an activity found its contact, kept so that a merge can be undone exactly: the identifiers as sent."""
 
-    contact: Raw
+    contact: SentContact
     matched_by: str
     key_id: int | None = None
 
@@ -145,7 +145,7 @@ class Publication(Struct, frozen=True):
     external_id: str | None
     identifiers: tuple[Identifier, ...]
     contact_name: str | None
-    contact_sent: bytes
+    contact: SentContact
     key_id: int | None
     idempotency: bytes | None = None
     expires: Microseconds | None = None

@@ -54,8 +54,8 @@ def check_object(fields: Mapping[str, Field]) -> Check:
                 field.check(value[name], inner, faults)
             elif field.required:
                 fault(faults, inner, Code.MISSING_FIELD, "It is mandatory and was not sent.")
-        for name in value.keys() - fields.keys():
-            known = ", ".join(fields)
+        known = ", ".join(fields)
+        for name in (name for name in value if name not in fields):
             inner = f"{path}.{name}" if path else name
             fault(faults, inner, Code.INVALID_FIELD, f"There is no such field; known here: {known}.")
 

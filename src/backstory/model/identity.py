@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -42,7 +43,7 @@ class Identifier(NamedTuple):
     field: str
 
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_EMAIL = re.compile(r"[^\s\x00-\x1f]+@[^\s\x00-\x1f@]+")
 _NOT_DIALLED = re.compile(r"[^0-9+]")
 
 
@@ -83,12 +84,10 @@ def phone_key(number: str, region: str | None = None) -> str:
     Raises:
         ValueError: there is no digit in it.
     """
-    if _E164.fullmatch(number):
-        return number
     try:
         parsed = phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException:
-        digits = _NOT_DIALLED.sub("", number)
+        digits = _NOT_DIALLED.sub("", "".join(str(unicodedata.decimal(char, char)) for char in number))
         if not digits.strip("+"):
             raise ValueError("a phone number needs digits") from None
         return digits
@@ -97,9 +96,8 @@ def phone_key(number: str, region: str | None = None) -> str:
 
 
 def is_email(text: str) -> bool:
-    """Whether a text can be an email address: something, one @ at its end's side, something, and no white space."""
-    local, at, domain = text.strip().rpartition("@")
-    return bool(local and at and domain) and not any(char.isspace() or char < " " for char in local + domain)
+    """Whether a text can be an email address: something, an @, something without another, and no white space."""
+    return _EMAIL.fullmatch(text.strip()) is not None
 
 
 def is_phone(text: str) -> bool:

@@ -64,11 +64,21 @@ def parse_exact(body: bytes) -> Any:
     return tree
 
 
+_STORED_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def parse_stored(text: bytes) -> Any:
+    """Read JSON that was admitted before, for searching in it: numbers as plain strings, nothing checked again."""
+    return _STORED_DECODER.decode(text.decode())
+
+
 def _refuse_lone_surrogates(tree: Any) -> None:
     try:
         json.dumps(tree, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError("a lone surrogate (\\ud800 to \\udfff without its other half)") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _write_number(value: Any) -> msgspec.Raw:
@@ -102,5 +112,8 @@ def _children(item: Any) -> list[Any]:
 
 def shorten(value: Any, limit: int = 60) -> str:
     """A value as a message shows it: its JSON, cut at `limit` characters."""
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, Number) else str(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False) if not isinstance(value, Number) else str(value)
+    except RecursionError:  # writing needs a little more of the stack than reading did
+        text = "[…]"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

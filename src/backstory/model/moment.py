@@ -5,6 +5,7 @@ Why integers: they sort, compare and store alike on every engine, from year 1 to
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOMENT = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
-    r"(?:T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,32}))?)?"
+    r"(?:T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?"
     r"(?:Z|([+-])(\d{2})(?::?(\d{2}))?)?)?",
     re.ASCII,
 )
@@ -74,7 +75,12 @@ def to_datetime(moment: Microseconds) -> datetime:
 def format_moment(moment: Microseconds) -> str:
     """`YYYY-MM-DDTHH:MM:SSZ`, with three or six digits of fraction where it has one."""
     seconds, fraction = divmod(moment, 1_000_000)
-    text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    text = _format_second(seconds)
     if not fraction:
         return f"{text}Z"
     return f"{text}.{fraction // 1000:03d}Z" if fraction % 1000 == 0 else f"{text}.{fraction:06d}Z"
+
+
+@functools.lru_cache(maxsize=1_024)
+def _format_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

@@ -66,7 +66,10 @@ def decode_cursor(text: str) -> Place:
     """
     if len(text) != 32:
         raise ValueError("a cursor has 32 characters; take it from the Link header as it is")
-    timestamp, position, tail = _CURSOR.unpack(base64.b64decode(text, altchars=b"-_", validate=True))
+    packed = base64.b64decode(text, altchars=b"-_", validate=True)
+    if len(packed) != _CURSOR.size:  # padded
+        raise ValueError("not a cursor of this service; take it from the Link header as it is")
+    timestamp, position, tail = _CURSOR.unpack(packed)
     if position >> 60 or tail >> 62:
         raise ValueError("not a cursor of this service; take it from the Link header as it is")
     return Place(timestamp, ActivityId(position, tail))

@@ -69,8 +69,8 @@ class SqliteStore:
         return await self.database.read_records(lambda records: sql.select_bookmark(records, name))
 
     async def ready(self) -> None:
-        """See `Store.ready`: takes and gives back the write lock, and reads."""
-        await self.database.write(lambda transaction: self._appender.drop_expired(transaction.raw, now()))
+        """See `Store.ready`: commits something, and reads."""
+        await self.database.write(lambda transaction: self._appender.prove_writable(transaction.raw))
         await self.log.stream_position()
 
     def stats(self) -> StoreStats:
@@ -143,7 +143,7 @@ class _Group:
                 resolved.append(error)
                 continue
             resolved.append(whose)
-            origin = Origin(msgspec.Raw(item.contact_sent), whose.matched_by, item.key_id)
+            origin = Origin(item.contact, whose.matched_by, item.key_id)
             rows.append(NewRow(item, whose.contact_key, _ORIGIN_ENCODER.encode(origin)))
         ids = iter(self._appender.append(self._raw, rows))
         self.appended += len(rows)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -34,6 +35,9 @@ MIN_SQLITE = (3, 51, 3)
 
 READERS = 3
 CHECKPOINT_PAGES = 8192
+CHORE_PAUSE = 0.001
+"""Seconds that the jobs have between two pieces of the chore, so that a failing chore does not spin."""
+
 _WRITER_CACHE_KIB = 48 * 1024
 _READER_CACHE_KIB = 12 * 1024
 _BUSY_SECONDS = 10
@@ -75,8 +79,8 @@ class _Job(NamedTuple):
 class Chore(Protocol):
     """Work that follows the jobs, a piece at a time, between them."""
 
-    def is_due(self, *, waiting: bool) -> bool:
-        """Whether a piece should be done now; `waiting` says whether jobs would have to wait for it."""
+    def due_in(self) -> float | None:
+        """Seconds until a piece should be done, 0 for now, None while there is nothing to do."""
 
     def do(self, transaction: Transaction) -> None:
         """Do a piece, in a transaction of its own."""
@@ -151,11 +155,12 @@ class SqliteDatabase:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        # In this order: another process that is making the database has marked it before there is any table.
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         if tables and application_id != APPLICATION_ID:
             raise StorageError(f"{self.path} is a database of another program; set another one")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self.owned else 0}")
@@ -223,9 +228,12 @@ class SqliteDatabase:
 
     def _run_writer(self) -> None:
         while True:
-            resting = not self._do_chore()
+            wait = self.chore.due_in() if self.chore else None
+            if self.chore and wait == 0:
+                self._do_chore(self.chore)
+                wait = CHORE_PAUSE
             try:
-                job = self._jobs.get(block=resting)
+                job = self._jobs.get(timeout=wait)
             except queue.Empty:
                 continue
             if job is None:
@@ -241,17 +249,14 @@ class SqliteDatabase:
         else:
             job.done(result, None)
 
-    def _do_chore(self) -> bool:
-        """Do a piece of the chore where one is due; False where there is none, or it failed and must wait."""
-        if self.chore is None or not self.chore.is_due(waiting=not self._jobs.empty()):
-            return False
+    def _do_chore(self, chore: Chore) -> None:
         try:
             with self._begin() as transaction:
-                self.chore.do(transaction)
-        except sqlite3.Error as error:
+                chore.do(transaction)
+        except (
+            sqlite3.Error
+        ) as error:  # the storage is full, say: publishers are told so, and the chore comes again
             log.warning("index_failed", error=str(error))
-            return False
-        return True
 
     @contextmanager
     def _begin(self) -> Iterator[Transaction]:
@@ -277,6 +282,20 @@ class SqliteDatabase:
         self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that open a new file at once meet here, where SQLite itself does not wait."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _lock_owner(path: Path, ownership: Ownership) -> int | None:

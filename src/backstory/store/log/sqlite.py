@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pysqlite3 as sqlite3
 
 from backstory.model.access import AuditEntry
 from backstory.model.activity import Activity, Deletion, Publication, decode_text
-from backstory.model.ids import ActivityId, ContactKey, Position, first_position, new_tail
-from backstory.model.json_text import parse_exact
-from backstory.model.moment import Microseconds
+from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
+from backstory.model.json_text import parse_stored
+from backstory.model.moment import Microseconds, now
 from backstory.model.page import Filters, Page, Place
 from backstory.model.refs import refs_of
 from backstory.model.words import words_of
@@ -28,9 +30,11 @@ SCAN_LIMIT = 5_000
 MATCH_LIMIT = 50_000
 """Up to how many matches of words are sorted; more than that are common enough to be met by walking the timeline."""
 
-INDEX_PIECE = 1_000
-INDEX_LAG_SECONDS = 0.25
-"""While publishers wait, the index follows once its oldest missing entry is this old."""
+INDEX_PIECE = 500
+INDEX_LAG_SECONDS = 0.2
+"""How old the oldest missing entry becomes before the index follows: well within the second that is promised."""
+
+ROWS_PER_STATEMENT = 64
 
 _ROW = "position, tail, contact_key, timestamp, body"
 _FULL_ROW = f"{_ROW}, source, name, object_type, actor_type"
@@ -56,10 +60,19 @@ def _activity(row: Sequence[Any]) -> Activity:
     return Activity(ActivityId(row[0], row[1]), row[2], row[3], row[4])
 
 
+@functools.lru_cache(maxsize=16_384)
 def term(kind: str, value: str) -> int:
     """The signed 64-bit name of a value in `postings`."""
     hashed = hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=8).digest()
     return int.from_bytes(hashed, "big", signed=True)
+
+
+def _insert(raw: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, many with one statement: every statement gives the interpreter up and must win it back."""
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        part = rows[start : start + ROWS_PER_STATEMENT]
+        marks = ",".join([f"({','.join('?' * len(part[0]))})"] * len(part))
+        raw.execute(f"{into} VALUES {marks}", list(chain.from_iterable(part)))
 
 
 def _columns(activity_id: ActivityId, row: NewRow) -> tuple[Any, ...]:
@@ -71,6 +84,9 @@ def _columns(activity_id: ActivityId, row: NewRow) -> tuple[Any, ...]:
 
 class Appender:
     """The write side, used inside a transaction on the writer's thread. Gives out positions, strictly rising."""
+
+    def __init__(self) -> None:
+        self._random = RandomPool()
 
     def last_position(self, raw: sqlite3.Connection) -> Position:
         """The newest position that anybody, also another process, has given out."""
@@ -85,37 +101,36 @@ class Appender:
         return max(self.last_position(raw) + 1, first_position(time.time_ns() // 1_000_000))
 
     def known(
-        self, raw: sqlite3.Connection, hashes: Sequence[bytes], now: Microseconds
+        self, raw: sqlite3.Connection, hashes: Sequence[bytes], moment: Microseconds
     ) -> dict[bytes, Known]:
         """Which of these idempotency hashes were seen before."""
         if not hashes:
             return {}
         marks = ",".join("?" * len(hashes))
         query = f"SELECT hash, position, digest FROM event_keys WHERE hash IN ({marks})"  # noqa: S608 - only marks
-        rows = raw.execute(f"{query} AND (expires IS NULL OR expires > ?)", (*hashes, now)).fetchall()
+        rows = raw.execute(f"{query} AND (expires IS NULL OR expires > ?)", (*hashes, moment)).fetchall()
         return {row[0]: Known(row[1], row[2]) for row in rows}
+
+    def prove_writable(self, raw: sqlite3.Connection) -> None:
+        """Write something: a full disk shows only then."""
+        raw.execute("INSERT OR REPLACE INTO log_state VALUES ('ready', ?)", (str(time.time_ns()),))
 
     def append(self, raw: sqlite3.Connection, rows: Sequence[NewRow]) -> list[ActivityId]:
         """Insert rows in their order; their ids."""
         first = self.next_position(raw)
-        ids = [ActivityId(first + offset, new_tail()) for offset in range(len(rows))]
-        raw.executemany(
-            "INSERT INTO activities VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_columns(activity_id, row) for activity_id, row in zip(ids, rows, strict=True)],
-        )
-        raw.executemany(
-            "INSERT OR REPLACE INTO event_keys VALUES (?, ?, ?, ?)",  # replaces a key that has expired
-            [
-                (
-                    row.publication.idempotency,
-                    activity_id.position,
-                    row.publication.digest,
-                    row.publication.expires,
-                )
-                for activity_id, row in zip(ids, rows, strict=True)
-                if row.publication.idempotency is not None
-            ],
-        )
+        ids = [ActivityId(first + offset, self._random.tail()) for offset in range(len(rows))]
+        _insert(raw, "INSERT INTO activities", [_columns(*pair) for pair in zip(ids, rows, strict=True)])
+        keys = [
+            (
+                row.publication.idempotency,
+                activity_id.position,
+                row.publication.digest,
+                row.publication.expires,
+            )
+            for activity_id, row in zip(ids, rows, strict=True)
+            if row.publication.idempotency is not None
+        ]
+        _insert(raw, "INSERT OR REPLACE INTO event_keys", keys)  # replaces a key that has expired
         return ids
 
     def original(
@@ -128,14 +143,6 @@ class Appender:
             (position,),
         ).fetchone()
         return ActivityId(position, row[0]), row[1], row[2]
-
-    def drop_expired(self, raw: sqlite3.Connection, now: Microseconds) -> None:
-        """Forget some idempotency keys whose time is over."""
-        raw.execute(
-            "DELETE FROM event_keys WHERE hash IN"
-            " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 500)",
-            (now,),
-        )
 
 
 class Indexer:
@@ -157,9 +164,11 @@ class Indexer:
         oldest = self._oldest_missing
         return 0.0 if oldest is None else max(0.0, time.time() - oldest)
 
-    def is_due(self, *, waiting: bool) -> bool:
-        """With nobody waiting at once; else when the lag asks for it."""
-        return self._pending and (not waiting or self.lag > INDEX_LAG_SECONDS)
+    def due_in(self) -> float | None:
+        """Seconds until the next piece: entries gather, because sorted bulk is far cheaper than one at a time."""
+        if not self._pending:
+            return None
+        return max(0.0, INDEX_LAG_SECONDS - self.lag) if self._oldest_missing else 0.0
 
     def do(self, transaction: Transaction) -> None:
         """Index the next piece and move the watermark, in one transaction."""
@@ -172,8 +181,18 @@ class Indexer:
         if rows:
             _add_to_index(raw, rows)
             raw.execute("UPDATE log_state SET value = ? WHERE name = 'indexed'", (str(rows[-1][0]),))
+        _drop_expired(raw, now())
         self._pending = len(rows) == INDEX_PIECE
         self._oldest_missing = (rows[-1][0] >> 12) / 1000 if self._pending else None
+
+
+def _drop_expired(raw: sqlite3.Connection, moment: Microseconds) -> None:
+    """Forget some idempotency keys whose time is over."""
+    raw.execute(
+        "DELETE FROM event_keys WHERE hash IN"
+        " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 500)",
+        (moment,),
+    )
 
 
 def _terms(row: Sequence[Any], refs: Iterable[str]) -> list[int]:
@@ -188,7 +207,7 @@ def _terms(row: Sequence[Any], refs: Iterable[str]) -> list[int]:
 def _index_entries(row: Sequence[Any]) -> tuple[list[int], str]:
     """A row's postings and its words, as they stand in the index."""
     text = decode_text(row[4])
-    context = parse_exact(bytes(text.context))
+    context = parse_stored(bytes(text.context))
     object_id = text.object["id"] if text.object else None
     refs = refs_of(object_id, text.external_id, context)
     words = words_of(text.name, text.description, text.object, text.actor, context)
@@ -203,8 +222,8 @@ def _add_to_index(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> Non
         postings.extend((each, row[3], row[0]) for each in terms)
         texts.append((row[0], words))
     postings.sort()
-    raw.executemany("INSERT OR IGNORE INTO postings VALUES (?, ?, ?)", postings)
-    raw.executemany("INSERT INTO words (rowid, folded) VALUES (?, ?)", texts)
+    _insert(raw, "INSERT OR IGNORE INTO postings", postings)
+    _insert(raw, "INSERT INTO words (rowid, folded)", texts)
 
 
 def _remove_from_index(raw: sqlite3.Connection, row: Sequence[Any]) -> None:
@@ -410,13 +429,13 @@ def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool]:
 def _row_refs(row: Sequence[Any]) -> list[str]:
     text = decode_text(row[4])
     return refs_of(
-        text.object["id"] if text.object else None, text.external_id, parse_exact(bytes(text.context))
+        text.object["id"] if text.object else None, text.external_id, parse_stored(bytes(text.context))
     )
 
 
 def _row_words(row: Sequence[Any]) -> set[str]:
     text = decode_text(row[4])
-    return words_of(text.name, text.description, text.object, text.actor, parse_exact(bytes(text.context)))
+    return words_of(text.name, text.description, text.object, text.actor, parse_stored(bytes(text.context)))
 
 
 def _collect(rows: Iterable[Sequence[Any]], matches: Callable[[Sequence[Any]], bool], limit: int) -> Page:
@@ -442,6 +461,19 @@ def _place(row: Sequence[Any]) -> Place:
 
 
 def _arrivals(raw: sqlite3.Connection, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+    # One snapshot for all of it: an activity that arrives between two queries would be passed over for ever, behind a
+    # deletion that the second one sees.
+    raw.execute("BEGIN")
+    try:
+        return _read_events(raw, heapq.nsmallest(limit, _arrived(raw, homes, after)), after)
+    finally:
+        raw.execute("COMMIT")
+
+
+def _arrived(
+    raw: sqlite3.Connection, homes: Sequence[ContactKey], after: Position
+) -> list[tuple[Position, bool]]:
+    """The positions behind `after`, and whether each is a deletion's."""
     positions: list[tuple[Position, bool]] = []
     for home in homes:
         # The index covers this: a contact's whole timeline is walked without touching its rows.
@@ -454,8 +486,7 @@ def _arrivals(raw: sqlite3.Connection, homes: Sequence[ContactKey], after: Posit
             "SELECT position FROM deletions WHERE contact_key = ? AND position > ?", (home, after)
         )
         positions.extend((row[0], True) for row in gone)
-    wanted = heapq.nsmallest(limit, positions)
-    return _read_events(raw, wanted, after)
+    return positions
 
 
 def _all_arrivals(raw: sqlite3.Connection, after: Position, limit: int) -> Arrivals:

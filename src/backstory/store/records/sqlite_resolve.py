@@ -77,6 +77,7 @@ class Resolution:
         holder = match.holder or self._create(publication, match)
         if match.holder and match.additions:
             self._add(holder, match.additions)
+            self._fill(holder, match.additions)
         if publication.contact_name and not holder.named:
             holder = self._name(holder, publication.contact_name)
         self._suggest(holder, match)
@@ -84,31 +85,33 @@ class Resolution:
 
     def _create(self, publication: Publication, match: Match) -> Holder:
         name, named = given_name(publication.contact_name, publication.identifiers)
-        key = new_contact_key()
+        fields = _fields(publication.identifiers)
+        row = {"key": new_contact_key(), "name": name, "named": named, **fields}
+        row |= {"created_at": self._now, "updated_at": self._now}
+        marks = ",".join("?" * len(row))
         cursor = self._raw.execute(
-            "INSERT INTO contacts (key, name, named, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-            (key, name, named, self._now, self._now),
+            f"INSERT INTO contacts ({','.join(row)}) VALUES ({marks})",  # noqa: S608 - columns are ours
+            list(row.values()),
         )
-        holder = Holder(int(cursor.lastrowid or 0), key, named)
+        holder = Holder(int(cursor.lastrowid or 0), row["key"], named)
         if match.shared is None:
             self._add(holder, match.additions)
         else:
-            phone_only = phone_only_key(match.shared)
-            self._claim(holder, phone_only, "phone-only", match.shared)
-            self._fill(holder, publication.identifiers)
+            self._claim(holder, phone_only_key(match.shared), "phone-only", match.shared)
         return holder
 
     def _add(self, holder: Holder, additions: Sequence[Identifier]) -> None:
-        """Give a contact identifiers that nobody has; fill its fields where they are empty, overwrite none."""
+        """Give a contact identifiers that nobody has."""
         for item in additions:
             if item.kind.is_number:
                 self._raw.execute(
                     "INSERT OR IGNORE INTO contact_phones VALUES (?, ?)", (item.key, holder.contact_id)
                 )
-                self._numbers[item.key] = [*self._numbers.get(item.key, ()), holder]
+                holders = self._numbers.get(item.key, ())
+                if holder not in holders:  # phone and mobile may be the same number
+                    self._numbers[item.key] = [*holders, holder]
             else:
                 self._claim(holder, item.key, item.kind, item.value)
-        self._fill(holder, additions)
 
     def _claim(self, holder: Holder, key: str, kind: str, value: str) -> None:
         self._raw.execute(
@@ -118,7 +121,8 @@ class Resolution:
         self._owners[key] = holder
 
     def _fill(self, holder: Holder, identifiers: Sequence[Identifier]) -> None:
-        fields = {_COLUMNS[item.kind]: item.value for item in identifiers if item.kind in _COLUMNS}
+        """Fill a contact's fields where they are empty; overwrite none."""
+        fields = _fields(identifiers)
         if not fields:
             return
         assignments = ", ".join(f"{column} = coalesce({column}, ?)" for column in fields)
@@ -136,10 +140,15 @@ class Resolution:
         for key, owner in self._owners.items():
             if owner == holder:
                 self._owners[key] = named
+        for key, holders in self._numbers.items():
+            if holder in holders:
+                self._numbers[key] = [named if other == holder else other for other in holders]
         return named
 
     def _suggest(self, holder: Holder, match: Match) -> None:
         """Record the pairs that an agent should look at: they claim one identifier, or share one number alone."""
+        if not match.conflicts and match.shared is None:
+            return
         others = {conflict.contact_id: conflict.field for conflict in match.conflicts}
         if match.shared is not None:
             others |= {other.contact_id: "contact.phone" for other in self._numbers[match.shared]}
@@ -151,6 +160,11 @@ class Resolution:
                 if other != holder.contact_id
             ],
         )
+
+
+def _fields(identifiers: Iterable[Identifier]) -> dict[str, Any]:
+    """The fields of a contact that identifiers belong into."""
+    return {_COLUMNS[item.kind]: item.value for item in identifiers if item.kind in _COLUMNS}
 
 
 def _select_owners(raw: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Holder]:

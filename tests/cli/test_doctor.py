@@ -1,0 +1,126 @@
+"""`backstory doctor`: what it finds, and what it says to do."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import run
+from tests.http.test_publish import publish
+from tests.support import Installation, publish_request
+
+
+def doctor(installation: Installation) -> subprocess.CompletedProcess[str]:
+    return installation.cli("doctor", check=False)
+
+
+def line_of(done: subprocess.CompletedProcess[str], word: str) -> str:
+    (line,) = [line for line in done.stdout.splitlines() if word in line]
+    return line
+
+
+def test_a_sound_installation(installation: Installation) -> None:
+    content = installation.database.read_bytes()
+    done = doctor(installation)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for what in ("program", "SQLite", "settings", "clock", "disk", "sound; 0 contacts, 0 activities"):
+        assert what in done.stdout
+    assert "bad" not in done.stdout
+    assert installation.database.read_bytes() == content, "it changes nothing"
+
+
+def test_beside_a_server(server: Installation) -> None:
+    with server.client() as api:
+        publish(api, publish_request())
+    done = doctor(server)
+    assert done.returncode == 0
+    assert "sound; 1 contacts, 1 activities" in done.stdout
+
+
+def test_nothing_there_yet(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor")
+    assert done.returncode == 0
+    assert "'backstory serve' makes it" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", BACKSTORY_DATABASE="sqlite:///nowhere/b.db")
+    assert done.returncode == 1
+    assert "make it, or set another database" in done.stdout
+
+
+def test_a_damaged_database(installation: Installation) -> None:
+    with installation.database.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(40_000))
+    done = doctor(installation)
+    assert done.returncode == 1
+    assert "backstory restore" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_not_a_database(installation: Installation) -> None:
+    installation.database.write_text("hello, I am not a database " * 1000)
+    done = doctor(installation)
+    assert done.returncode == 1
+    assert "not a database" in done.stdout
+
+
+def test_another_programs_database(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "backstory.db")) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    done = run(tmp_path, "doctor")
+    assert done.returncode == 1
+    assert "another program" in done.stdout
+    assert "backstory restore" not in done.stdout
+
+
+def test_a_newer_database(installation: Installation) -> None:
+    with closing(sqlite3.connect(installation.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    done = doctor(installation)
+    assert done.returncode == 1
+    assert "upgrade the program" in done.stdout
+    assert "backstory restore" not in done.stdout, "a restore would throw away what is good"
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DELETE FROM agents WHERE role = 'admin'", "agents create EMAIL --name NAME --role admin"),
+        ("UPDATE alembic_version SET version_num = '0000'", "backstory migrate"),
+    ],
+)
+def test_what_should_be_mended(installation: Installation, statement: str, words: str) -> None:
+    with closing(sqlite3.connect(installation.database)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    done = doctor(installation)
+    assert done.returncode == 0
+    assert words in done.stdout
+
+
+def test_what_others_can_read_and_reach(installation: Installation) -> None:
+    installation.database.chmod(0o644)
+    done = installation.cli("doctor", check=False)
+    assert f"chmod 600 {installation.database}" in done.stdout
+    done = run(
+        installation.directory,
+        "doctor",
+        BACKSTORY_HOST="0.0.0.0",
+        BACKSTORY_DATABASE=installation.database_url,
+    )
+    assert "put a proxy with TLS before it" in done.stdout
+
+
+def test_a_wrong_setting(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", BACKSTORY_PORT="x")
+    assert done.returncode == 1
+    assert "BACKSTORY_PORT" in done.stderr

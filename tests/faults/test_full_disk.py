@@ -1,0 +1,126 @@
+"""A full disk: clear 503s, no corruption, and recovery without a restart once there is room."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.load import check_sound, stored
+from tests.http.test_publish import email, unique
+from tests.http.wire import ACTIVITIES
+from tests.support import Installation, publish_request, wait_until
+
+MEBI = 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system; the limit of a file's size is tried instead")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill_until_refused(client: httpx.Client) -> tuple[set[str], httpx.Response]:
+    """Publish until it is refused: the ids that were answered 200, and the refusal."""
+    answered: set[str] = set()
+    for _ in range(1000):
+        event = unique("evt")
+        request = publish_request(
+            id=event, context={"Order id": event, "x": os.urandom(50_000).hex()}, contact={"email": email()}
+        )
+        answer = client.post(ACTIVITIES, json=request)
+        if answer.status_code != 200:
+            return answered, answer
+        answered.add(event)
+    raise AssertionError("the disk did not fill")
+
+
+def check_refusal(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["code"] == "unavailable"
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_full_disk_and_room_again(small_disk: Path) -> None:
+    installation = Installation(small_disk)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 6 * MEBI)
+    server = installation.start()
+    try:
+        with server.client() as client:
+            answered, refusal = fill_until_refused(client)
+            check_refusal(refusal)
+            assert answered
+            for _ in range(5):
+                event = unique("evt")
+                big = publish_request(id=event, context={"x": os.urandom(400_00).hex()}, contact={"email": email()})
+                answer = client.post(ACTIVITIES, json=big)
+                if answer.status_code == 200:  # a smaller one may still fit
+                    answered.add(event)
+                else:
+                    check_refusal(answer)
+            # Reading goes on, and the process lives.
+            assert len(client.get(ACTIVITIES.replace("contact-activities", "contacts/1/activities")).json()) == 1
+            assert httpx.get(f"{server.url}/healthz").status_code == 200
+            ballast.unlink()
+            # Nobody publishes: what is stored is found all the same.
+            for event in answered:
+                wait_until(lambda e=event: client.get(ACTIVITIES, params={"ref": e}).json(), what="the index")
+            assert client.post(ACTIVITIES, json=publish_request(id="after")).status_code == 200
+            wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, what="readiness")
+        server.stop()
+        assert set(stored(installation.database)) == answered | {"after"}
+        check_sound(installation.database)
+        assert "Traceback" not in server.log_text()
+    finally:
+        server.kill()
+
+
+def test_readiness_tells_of_a_full_disk(small_disk: Path) -> None:
+    installation = Installation(small_disk)
+    server = installation.start()
+    try:
+        (small_disk / "ballast").write_bytes(b"x" * 6 * MEBI)
+        with server.client() as client:
+            _, refusal = fill_until_refused(client)
+            check_refusal(refusal)
+            left = shutil.disk_usage(small_disk).free
+            with (small_disk / "rest").open("wb", buffering=0) as rest:
+                rest.write(b"x" * left)
+            check_refusal(httpx.get(f"{server.url}/readyz"))
+            (small_disk / "ballast").unlink()
+            wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, what="readiness")
+    finally:
+        server.kill()
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_a_file_that_may_not_grow(installation: Installation) -> None:
+    """The same without root: no file of the process may be larger than 3 MiB."""
+    server = installation.start("prlimit", f"--fsize={3 * MEBI}:unlimited")
+    assert server.process is not None
+    with server.client() as client:
+        answered, refusal = fill_until_refused(client)
+        check_refusal(refusal)
+        assert answered
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        subprocess.run(["prlimit", "--pid", str(server.process.pid), "--fsize=unlimited:"], check=True)
+        assert client.post(ACTIVITIES, json=publish_request(id="after")).status_code == 200
+    server.stop()
+    assert set(stored(installation.database)) == answered | {"after"}
+    check_sound(installation.database)

@@ -1,0 +1,163 @@
+"""Who may what: a table made from the routes themselves, times every kind of key (contract 2)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from backstory.cli import with_store
+from backstory.config import read_settings
+from backstory.helpdesk.access import create_key
+from backstory.http.routes import ROUTES, Route
+from backstory.model.access import AuditEntry, Right
+from backstory.model.moment import now
+from backstory.store.sqlite import SqliteStore
+from tests.http.test_publish import email, publish
+from tests.http.wire import ACTIVITIES, BATCH
+from tests.support import Installation, publish_request, wait_until
+
+MAY = {
+    "none": {Right.NONE},
+    "wrong": {Right.NONE},
+    "revoked": {Right.NONE},
+    "expired": {Right.NONE},
+    "source": {Right.NONE, Right.PUBLISH},
+    "agent": {Right.NONE, Right.PUBLISH, Right.READ},
+    "admin": {Right.NONE, Right.PUBLISH, Right.READ, Right.ADMIN},
+}
+
+
+def expired_key(installation: Installation) -> str:
+    """A key that has ended by itself a moment ago."""
+    entry = AuditEntry(0, "test", "test", "test", "test")
+
+    async def work(store: SqliteStore) -> str:
+        ended = now() - 1_000_000
+        return await create_key(
+            store.records, agent_email="admin@example.com", sources=(), expires=ended, entry=entry
+        )
+
+    return with_store(read_settings({}, database=installation.database_url), work)
+
+
+def new_key(installation: Installation, *arguments: str) -> tuple[str, str]:
+    """A key from the command line, and its number."""
+    key = installation.cli("keys", "create", *arguments).stdout.strip()
+    listed = installation.cli("keys", "list").stdout
+    (line,) = [line for line in listed.splitlines() if key[-4:] in line]
+    return key, line.split()[0]
+
+
+@pytest.fixture(scope="module")
+def keys(shared_server: Installation) -> dict[str, str | None]:
+    revoked, number = new_key(shared_server, "--agent", "admin@example.com")
+    shared_server.cli("keys", "revoke", number)
+    return {
+        "none": None,
+        "wrong": "bs_" + "0" * 48,
+        "revoked": revoked,
+        "expired": expired_key(shared_server),
+        "source": shared_server.source_key,
+        "agent": shared_server.agent_key,
+        "admin": shared_server.admin_key,
+    }
+
+
+def name(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+@pytest.mark.parametrize("kind", MAY)
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_rights(
+    shared_server: Installation, api: httpx.Client, keys: dict[str, str | None], route: Route, kind: str
+) -> None:
+    published = publish(api, publish_request(contact={"email": email()}))
+    number = published["id"] if "activities/{id}" in route.path else str(published["contact_id"])
+    path = route.path.replace("{id}", number)
+    body: Any = {
+        ACTIVITIES: publish_request(contact={"email": email()}),
+        BATCH: {"activities": []},
+        "/api/v2/contacts": {"name": "A", "email": email()},
+    }.get(path)
+    auth = httpx.BasicAuth(key, "X") if (key := keys[kind]) else None
+    with (
+        httpx.Client(base_url=shared_server.url, auth=auth) as client,
+        client.stream(route.method, path, json=body if route.body else None) as answer,
+    ):
+        if route.right in MAY[kind]:
+            assert answer.status_code in (200, 201, 204)
+        elif kind in ("source", "agent"):
+            assert answer.status_code == 403
+        else:
+            assert answer.status_code == 401
+        if answer.status_code >= 400:
+            code = "invalid_credentials" if answer.status_code == 401 else "access_denied"
+            answer.read()
+            assert answer.json()["code"] == code
+
+
+def test_the_routes_are_those_of_the_contract() -> None:
+    """A new route must be given its right here too: the table above only holds the server to the list."""
+    rights = {name(route).removeprefix("GET ").replace("/api/v2", ""): route.right for route in ROUTES}
+    admin = {path for path, right in rights.items() if right is Right.ADMIN}
+    assert admin == {"DELETE /contact-activities/{id}", "/rejected-requests", "/audit-log"}
+    assert {path for path, right in rights.items() if right is Right.NONE} == {
+        *(path for path in rights if path.startswith("/api/docs")),
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
+    assert {path for path, right in rights.items() if right is Right.PUBLISH} == {
+        "POST /contact-activities",
+        "POST /contact-activities/batch",
+    }
+
+
+def test_everything_below_the_api_needs_a_key(shared_server: Installation) -> None:
+    for path in ("/api/v2/nothing", "/api/v2/", "/api/v2/contacts/1/x", "/api/v2/openapi.json"):
+        assert httpx.get(f"{shared_server.url}{path}").status_code == 401, path
+    assert httpx.get(f"{shared_server.url}/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("owner", [("--agent", "agent@example.com"), ("--source", "shopify")], ids=["agent", "source"])
+def test_a_revocation_is_in_force_within_a_second(shared_server: Installation, owner: tuple[str, str]) -> None:
+    key, number = new_key(shared_server, *owner)
+    with shared_server.client(key) as client:
+
+        def status() -> int:
+            return client.post(BATCH, json={"activities": []}).status_code
+
+        assert wait_until(lambda: status() == 200)
+        shared_server.cli("keys", "revoke", number)
+        revoked = time.monotonic()  # later than the revocation itself, so the bound below is the stricter one
+        wait_until(lambda: status() == 401, seconds=1, what="the revocation")
+        assert time.monotonic() - revoked < 1
+        assert all(status() == 401 for _ in range(20))
+
+
+def test_a_source_key_publishes_and_nothing_else(shared_server: Installation) -> None:
+    with shared_server.client(shared_server.source_key) as client:
+        published = publish(client, publish_request(contact={"email": email()}))
+        assert client.get(f"{ACTIVITIES}/{published['id']}").status_code == 403
+        assert client.get(f"/api/v2/contacts/{published['contact_id']}").status_code == 403
+
+
+def test_a_key_may_have_several_sources(shared_server: Installation) -> None:
+    key, _ = new_key(shared_server, "--source", "till", "--source", "web shop")
+    with shared_server.client(key) as client:
+        for source, status in (("till", 200), ("web shop", 200), ("shopify", 403), ("Till", 403)):
+            request = publish_request(source={"name": source}, contact={"email": email()})
+            assert client.post(ACTIVITIES, json=request).status_code == status
+
+
+def test_keys_are_kept_hashed(installation: Installation) -> None:
+    for file in installation.directory.glob("backstory.db*"):
+        content = file.read_bytes()
+        for key in (installation.admin_key, installation.agent_key, installation.source_key):
+            assert key.encode() not in content
+            assert key.removeprefix("bs_").encode() not in content

@@ -1,0 +1,36 @@
+"""The contract suite runs on every engine: add an engine to ENGINES, and every test here runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from backstory.store.base import Store
+from backstory.store.log import sqlite as sqlite_log
+from backstory.store.sqlite import SqliteStore
+
+
+def open_sqlite(directory: Path) -> SqliteStore:
+    """The embedded store, in a file of its own."""
+    store = SqliteStore(directory / "backstory.db")
+    store.open()
+    return store
+
+
+ENGINES: dict[str, Callable[[Path], Store]] = {"sqlite": open_sqlite}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
+    """An empty store of each engine. A test marked `engine(name)` runs on that one only."""
+    only = request.node.get_closest_marker("engine")
+    if only is not None and request.param not in only.args:
+        pytest.skip(f"only on {', '.join(only.args)}")
+    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)  # the tests do not wait to gather entries
+    opened = ENGINES[request.param](tmp_path)
+    yield opened
+    await opened.close()

@@ -1,0 +1,305 @@
+"""What only the embedded store promises: the state of its file, its indexes, who may open it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pysqlite3 as sqlite3
+import pytest
+
+from backstory.errors import StorageError, Unavailable
+from backstory.model.activity import Published, decode_text
+from backstory.model.contact import Contact, NewContact
+from backstory.model.json_text import parse_exact
+from backstory.model.page import Filters
+from backstory.model.words import words_of
+from backstory.store.log import sqlite as sqlite_log
+from backstory.store.sqlite import SqliteStore
+from backstory.store.sqlite_database import Ownership
+from tests.store.support import ENTRY, found, home_of, indexed, publication, publish, publish_one
+from tests.store.test_contract_log import random_options
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "backstory.db"
+
+
+@pytest.fixture
+async def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
+    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)
+    opened = opened_store(path)
+    yield opened
+    await opened.close()
+
+
+def opened_store(path: Path, ownership: Ownership = Ownership.REQUIRED) -> SqliteStore:
+    store = SqliteStore(path, ownership=ownership)
+    store.open()
+    return store
+
+
+def rows_of(path: Path, query: str, *values: Any) -> list[Any]:
+    """Look into the file itself."""
+    with closing(sqlite3.connect(str(path))) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+# Indexes.
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_indexes_hold_exactly_what_is_there(store: SqliteStore, path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    alive: list[Published] = []
+    for _ in range(12):
+        people = [{"email": f"{number}@example.com"} for number in range(3)]
+        alive += await publish(
+            store, *(publication(chance.choice(people), **random_options(chance)) for _ in range(15))
+        )
+        for _ in range(chance.randrange(10)):
+            gone = alive.pop(chance.randrange(len(alive)))
+            await store.log.delete(gone.id, ENTRY)
+        if chance.random() < 0.5:
+            await indexed(store)
+    await indexed(store)
+    with closing(sqlite3.connect(str(path))) as connection:
+        connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        connection.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, words, instance)")
+        indexed_words = set(connection.execute("SELECT term, doc FROM vocabulary"))
+        postings = connection.execute("SELECT position FROM postings").fetchall()
+        rows = connection.execute("SELECT position, contact_key, body FROM activities").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    expected = set()
+    for position, contact_key, body in rows:
+        text = decode_text(body)
+        words = words_of(
+            text.name, text.description, text.object, text.actor, parse_exact(bytes(text.context))
+        )
+        expected |= {(word, position) for word in (*words, f"@{contact_key.hex()}")}
+    assert indexed_words == expected
+    assert {each[0] for each in postings} == {row[0] for row in rows} == {each.id.position for each in alive}
+
+
+async def test_the_text_of_a_deleted_activity_is_gone_from_the_file(path: Path) -> None:
+    store = opened_store(path)
+    options: dict[str, Any] = {
+        "name": "Xylophonic",
+        "description": "Zanzibarian",
+        "context": {"Order id": "Quixotical"},
+    }
+    published = await publish_one(store, {"email": "a@b"}, **options)
+    await indexed(store)
+    await store.log.delete(published.id, ENTRY)
+    await store.close()
+    text = b"".join(file.read_bytes() for file in path.parent.iterdir()).lower()
+    for word in (b"xylophonic", b"zanzibarian", b"quixotical"):
+        assert word not in text
+
+
+async def test_the_index_goes_on_where_it_was_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 3_600.0)
+    monkeypatch.setattr(sqlite_log, "INDEX_PIECE", 7)
+    store = opened_store(path)
+    results = await publish(store, *(publication(name=f"event {number}") for number in range(50)))
+    assert await found(store, Filters(words=("event",))) == []
+    assert store.stats().index_lag > 0
+    await store.close()
+    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)
+    store = opened_store(path)
+    try:
+        await publish_one(store, name="one more")
+        await indexed(store)
+        assert {each.id for each in await found(store, Filters(words=("event",)))} == {
+            each.id for each in results
+        }
+        assert len(await found(store)) == 51
+    finally:
+        await store.close()
+
+
+async def test_the_rest_is_indexed_at_start_without_a_new_arrival(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 3_600.0)
+    store = opened_store(path)
+    published = await publish_one(store, name="left behind")
+    await store.close()
+    store = opened_store(path)
+    try:
+        async with asyncio.timeout(10):
+            while not (ids := [each.id for each in await found(store, Filters(words=("behind",)))]):
+                await asyncio.sleep(0.002)  # between two looks
+        assert ids == [published.id]
+    finally:
+        await store.close()
+
+
+# Merge suggestions: nobody reads them through the store yet.
+
+
+def suggestions(path: Path) -> set[tuple[int, int, str]]:
+    return {
+        (row[0], row[1], row[2])
+        for row in rows_of(path, "SELECT contact_id, other_id, kind FROM merge_suggestions")
+    }
+
+
+async def test_a_conflict_is_a_suggestion(store: SqliteStore, path: Path) -> None:
+    one = (await publish_one(store, {"email": "one@b"})).contact_id or 0
+    other = (await publish_one(store, {"twitter_id": "@other"})).contact_id or 0
+    assert suggestions(path) == set()
+    for _ in range(2):
+        published = await publish_one(store, {"email": "one@b", "twitter_id": "@other"})
+        assert published.contact_id == one
+    assert suggestions(path) == {(one, other, "twitter_id")}
+    await publish_one(
+        store, {"unique_external_id": "x", "twitter_id": "@other"}
+    )  # the other way: one pair still
+    third = (await publish_one(store, {"identities": [{"source": "s", "id": "1"}]})).contact_id or 0
+    await publish_one(store, {"unique_external_id": "x", "identities": [{"source": "s", "id": "1"}]})
+    assert suggestions(path) == {(one, other, "twitter_id"), (other, third, "identities.0")}
+
+
+async def test_a_shared_number_is_a_suggestion(store: SqliteStore, path: Path) -> None:
+    sharers: list[Contact] = [
+        await store.records.create_contact(NewContact(f"Sharer {n}", phone="+447700900123"), ENTRY)
+        for n in range(3)
+    ]
+    assert suggestions(path) == set()
+    phone_only = (await publish_one(store, {"mobile": "+44 7700 900123"})).contact_id or 0
+    assert {(each[0], each[1]) for each in suggestions(path)} == {
+        (sharer.id, phone_only) for sharer in sharers
+    }
+
+
+# Who may open the file.
+
+
+async def test_one_server_at_a_time(path: Path) -> None:
+    first = opened_store(path)
+    try:
+        with pytest.raises(StorageError, match="another server"):
+            opened_store(path)
+        with pytest.raises(StorageError, match="another server"), first.database.owning():
+            pass
+        tool = opened_store(path, Ownership.NEVER)
+        published = await publish_one(tool, name="by a tool")
+        assert [
+            each.id
+            for each in (
+                await first.log.page([await home_of(first, published)], Filters(), None, 5)
+            ).activities
+        ] == [published.id]
+        await tool.close()
+    finally:
+        await first.close()
+    await opened_store(path).close()
+
+
+async def test_two_processes_give_positions_out_in_one_order(path: Path) -> None:
+    one, other = opened_store(path), opened_store(path, Ownership.NEVER)
+    try:
+        results = await asyncio.gather(
+            *(
+                publish_one((one, other)[number % 2], {"phone": "+447700900123"}, id=f"evt-{number // 2}")
+                for number in range(64)
+            )
+        )
+        assert len({result.contact_id for result in results}) == 1
+        assert sorted(result.duplicate for result in results) == [False] * 32 + [True] * 32
+        assert len({result.id for result in results}) == 32
+    finally:
+        await other.close()
+        await one.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough to be looked at" * 20, b"short"]
+)
+def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StorageError):
+        opened_store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(str(path))) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StorageError, match="another program"):
+        opened_store(path)
+    assert [row[0] for row in rows_of(path, "SELECT name FROM sqlite_schema")] == ["theirs"]
+
+
+def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="does not exist"):
+        opened_store(tmp_path / "nowhere" / "backstory.db")
+
+
+async def test_the_file_is_for_its_owner_alone(store: SqliteStore, path: Path) -> None:
+    await publish_one(store)
+    for file in path.parent.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+async def test_the_audit_log_is_append_only(store: SqliteStore, path: Path) -> None:
+    await store.records.audit(ENTRY)
+    with closing(sqlite3.connect(str(path))) as connection:
+        for statement in ("DELETE FROM audit_log", "UPDATE audit_log SET actor = 'x'"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+
+
+# Faults.
+
+
+async def test_a_full_database_is_unavailable_and_recovers(store: SqliteStore, path: Path) -> None:
+    kept = await publish_one(store, id="evt-0")
+    pages = await store.database.write(
+        lambda transaction: transaction.raw.execute("PRAGMA page_count").fetchone()[0]
+    )
+    await store.database.write(
+        lambda transaction: transaction.raw.execute(f"PRAGMA max_page_count = {pages + 5}").fetchall()
+    )
+    big = [publication(id=f"evt-{number}", description="x" * 4_000) for number in range(1, 200)]
+    with pytest.raises(Unavailable):
+        await store.publish(big)
+    assert len(rows_of(path, "SELECT 1 FROM activities")) == 1  # nothing of the group was kept
+    assert await store.log.get(kept.id) is not None
+    await store.database.write(
+        lambda transaction: transaction.raw.execute("PRAGMA max_page_count = 1000000").fetchall()
+    )
+    results = await publish(store, *big)
+    assert not any(result.duplicate for result in results)
+    await indexed(store)
+    assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_failed_group_leaves_no_contact_behind(store: SqliteStore, path: Path) -> None:
+    broken = cast(Any, publication(id="evt-2")).__copy__()
+    broken = type(broken)(
+        **{name: getattr(broken, name) for name in broken.__struct_fields__} | {"body": None}
+    )
+    with pytest.raises(StorageError):
+        await store.publish([publication({"email": "a@b"}, id="evt-1"), broken])
+    assert rows_of(path, "SELECT 1 FROM contacts") == []
+    assert (await publish_one(store, {"email": "a@b"}, id="evt-1")).matched_by == "created"
+
+
+async def test_closing_finishes_what_was_taken(path: Path) -> None:
+    store = opened_store(path)
+    calls = [asyncio.create_task(publish_one(store, id=f"evt-{number}")) for number in range(30)]
+    await asyncio.sleep(0)
+    await store.close()
+    results = await asyncio.gather(*calls)
+    assert len({result.id for result in results}) == 30
+    assert len(rows_of(path, "SELECT 1 FROM activities")) == 30
+    with pytest.raises(Unavailable):
+        await store.publish([publication()])
