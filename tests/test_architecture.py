@@ -28,7 +28,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
 ENGINES = "store"  # the engines and their migrations: beside the tiers, see below
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 WHO_PICKS_ENGINES = ("app", "backup", "doctor", "cli")
-MAY_NAME_URLS = ("http.routes",)
+MAY_NAME_URLS = ("http.routes", "http.described")  # the second one in the examples of the API documentation
 
 
 def module_name(path: Path) -> str:

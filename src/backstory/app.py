@@ -115,7 +115,7 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            log.info("serving", address=f"http://{host}:{port}")
+            log.info("serving", address=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 def _serve_metrics(address: tuple[str, int], metrics: Metrics) -> None:
@@ -128,7 +128,9 @@ def _serve_metrics(address: tuple[str, int], metrics: Metrics) -> None:
     try:
         listener, _ = start_http_server(port, addr=host, registry=metrics.registry)
     except OSError as error:
-        raise SettingError(f"BACKSTORY_METRICS_ADDRESS: {host}:{port} cannot be listened on: {error}") from None
+        raise SettingError(
+            f"BACKSTORY_METRICS_ADDRESS: {host}:{port} cannot be listened on: {error}"
+        ) from None
     log.info("serving_metrics", metrics_address=f"http://{host}:{listener.server_port}")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pysqlite3 as sqlite3
 
@@ -44,7 +45,7 @@ def back_up(source: Path, target: Path, show: Show) -> int:
         _sync(partial)
         partial.replace(target)
         _sync(target.parent)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StorageError(f"the backup failed: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -79,23 +80,25 @@ def check(path: Path) -> dict[str, int]:
     Raises:
         StorageError: it is not.
     """
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StorageError(f"{path} is not a database of Backstory")
-        migrations.is_current(connection)  # refuses what is newer than this program
-        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise StorageError(f"{path} is damaged: {found}")
-        return {
-            "contacts": connection.execute("SELECT count(*) FROM contacts").fetchone()[0],
-            "activities": connection.execute("SELECT count(*) FROM activities").fetchone()[0],
-            "highest_contact": _highest_contact(connection),
-        }
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return _examine(path, connection)
     except sqlite3.Error as error:
         raise StorageError(f"{path} is not a sound database: {error}") from error
-    finally:
-        connection.close()
+
+
+def _examine(path: Path, connection: sqlite3.Connection) -> dict[str, int]:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StorageError(f"{path} is not a database of Backstory")
+    migrations.is_current(connection)  # refuses what is newer than this program
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StorageError(f"{path} is damaged: {found}")
+    return {
+        "contacts": connection.execute("SELECT count(*) FROM contacts").fetchone()[0],
+        "activities": connection.execute("SELECT count(*) FROM activities").fetchone()[0],
+        "highest_contact": _highest_contact(connection),
+    }
 
 
 def _highest_contact(connection: sqlite3.Connection) -> int:
@@ -111,12 +114,21 @@ def restore_from(backup: Path, target: Path, show: Show) -> str:
     """
     counts = check(backup)
     show(backup.stat().st_size / 3, "verified")
+    if not target.parent.is_dir():
+        raise StorageError(f"the folder {target.parent} does not exist; make it, or set another database")
     partial = target.with_name(f".{target.name}.restoring")
-    partial.unlink(missing_ok=True)
-    _copy(backup, partial, show)
-    highest, known = _issued_so_far(target, counts["highest_contact"])
-    _prepare(partial, highest)
-    kept = _put_in_place(partial, target)
+    # Owned before the old database is asked: no server can issue an id in between.
+    with SqliteDatabase(target, Ownership.REQUIRED).owning():
+        partial.unlink(missing_ok=True)
+        try:
+            _copy(backup, partial, show)
+            highest, known = _issued_so_far(target, counts["highest_contact"])
+            _prepare(partial, highest)
+            kept = _put_in_place(partial, target)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"the restore failed: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
     ids = (
         "the database that was there said so"
         if known
@@ -149,7 +161,7 @@ def _prepare(partial: Path, highest: int) -> None:
         )
         connection.execute(
             "INSERT INTO audit_log (at, actor, action, target, origin, details) VALUES (?, ?, ?, ?, ?, '{}')",
-            (now(), "os", "database.restore", "database", "command line"),
+            (now(), f"os:{getpass.getuser()}", "database.restore", "database", "command line"),
         )
         connection.execute("COMMIT")
     finally:
@@ -158,34 +170,26 @@ def _prepare(partial: Path, highest: int) -> None:
 
 
 def _put_in_place(partial: Path, target: Path) -> Path | None:
-    """Swap the files while holding the owner's lock; where the former database is kept."""
-    holder = SqliteDatabase(target, Ownership.REQUIRED)
-    with holder.owning():
-        kept: Path | None = None
-        if target.exists():
-            _checkpoint(target)
-            kept = target.with_name(f"{target.name}.before-restore-{now() // 1_000_000}")
-            target.replace(kept)
-        for suffix in ("-wal", "-shm"):
-            Path(f"{target}{suffix}").unlink(missing_ok=True)
-        partial.replace(target)
-        _sync(target.parent)
+    """Swap the files; where the former database is kept, whatever its state."""
+    kept: Path | None = None
+    if target.exists():
+        _checkpoint(target)
+        kept = target.with_name(f"{target.name}.before-restore-{now() // 1_000_000}")
+        target.replace(kept)
+    for suffix in ("-wal", "-shm"):
+        beside = Path(f"{target}{suffix}")
+        if kept is not None and beside.exists():
+            beside.replace(f"{kept}{suffix}")
+        beside.unlink(missing_ok=True)
+    partial.replace(target)
+    _sync(target.parent)
     return kept
 
 
 def _checkpoint(target: Path) -> None:
-    """Bring the former database's last commits from its -wal into its file, so that what is kept is whole."""
-    connection: Any = None
-    try:
-        connection = sqlite3.connect(str(target))
+    """Bring the former database's last commits from its -wal into its file, where it can still be read."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(str(target))) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"{target} cannot be read ({error}); move it and its -wal and -shm files away, then restore again"
-        ) from error
-    finally:
-        if connection is not None:
-            connection.close()
 
 
 def _sync(path: Path) -> None:

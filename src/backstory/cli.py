@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -158,7 +159,7 @@ def doctor(database: str | None) -> None:
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
     table = Table("", "what", "finding", box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(marks[finding.state], finding.what, finding.text)
+        table.add_row(marks[finding.state], finding.what, escape(finding.text))
     Console().print(table)
     if any(finding.state == "bad" for finding in findings):
         raise SystemExit(1)
@@ -240,7 +241,7 @@ def list_keys(database: str | None) -> None:
     for key in with_store(read_settings(database=database), work):
         expired = key.expires_at is not None and key.expires_at <= now()
         state = "revoked" if key.revoked_at else "expired" if expired else "in force"
-        owner = key.agent or f"sources {', '.join(key.sources)}"
+        owner = escape(key.agent or f"sources {', '.join(key.sources)}")
         expires = format_moment(key.expires_at)[:10] if key.expires_at else "never"
         table.add_row(str(key.id), key.hint, owner, format_moment(key.created_at)[:10], expires, state)
     Console().print(table)

@@ -105,12 +105,12 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
 
 def _wrong(name: str, given: str, wanted: str) -> SettingError:
     return SettingError(
-        f"{SETTINGS[name].variable} (or --{name.replace('_', '-')}) is '{given}'; expected {wanted}"
+        f"the setting {name} ({SETTINGS[name].variable}) is '{given[:200]}'; expected {wanted}"
     )
 
 
 def _port(name: str, given: str) -> int:
-    if not given.isascii() or not given.isdigit() or int(given) > 65535:
+    if not (given.isascii() and given.isdigit() and len(given) <= 5 and int(given) <= 65535):
         raise _wrong(name, given, "a number from 0 to 65535")
     return int(given)
 

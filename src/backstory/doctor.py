@@ -15,7 +15,7 @@ from backstory import __version__
 from backstory.config import Settings
 from backstory.errors import StorageError
 from backstory.store import migrations
-from backstory.store.sqlite_database import MIN_SQLITE
+from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
 State = Literal["ok", "note", "bad"]
 LOW_DISK = 1024**3
@@ -120,8 +120,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         yield from _look_inside(connection)
         connection.close()
-    except (sqlite3.Error, StorageError) as error:
+    except sqlite3.Error as error:
         yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
+    except StorageError as error:
+        yield Finding("bad", "database", f"{path}: {error}")
     if path.stat().st_mode & 0o077:
         yield Finding(
             "note", "database", f"{path} can be read by other users of this machine: chmod 600 {path}"
@@ -129,6 +131,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StorageError("it is a database of another program; set another one")
     if not migrations.is_current(connection):
         yield Finding(
             "note",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -188,12 +187,3 @@ def test_a_restore_into_a_new_place(installation: Installation, tmp_path: Path) 
     done = server.cli("restore", str(tmp_path / "copy.db"), "--database", f"sqlite:///{tmp_path}/no/x.db", check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    shutil.copy(tmp_path / "copy.db", tmp_path / "again.db")
-
-
-def test_a_restore_of_itself_is_refused(installation: Installation) -> None:
-    before = installation.database.read_bytes()
-    done = installation.cli("restore", str(installation.database), check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert installation.database.read_bytes() == before

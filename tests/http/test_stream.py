@@ -198,7 +198,8 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
         while time.monotonic() < until:
             for number, (shown, position) in enumerate(states):
                 viewer = Viewer(server, contact_id, **{chance.choice(("last", "after")): position})
-                wait_until(lambda v=viewer, n=chance.randint(0, 30): len(v.events) >= n or v.ended)
+                enough = chance.randint(0, 30)
+                wait_until(lambda v=viewer, n=enough: len(v.events) >= n or v.ended)
                 viewer.cut()
                 cuts += 1
                 states[number] = (apply(shown, viewer), viewer.position or position)

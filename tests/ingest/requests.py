@@ -58,7 +58,9 @@ LITERALS = (
     "9" * 30,
 )
 NUMBERS = st.sampled_from([Literal(text) for text in LITERALS])
-ODD = st.none() | st.booleans() | NUMBERS | st.sampled_from([[], {}, [None], [[]], {"a": 1}, "x", ""])
+ODD: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | NUMBERS | st.sampled_from([[], {}, [None], [[]], {"a": 1}, "x", ""])
+)
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -86,13 +88,9 @@ def text(limit: int) -> st.SearchStrategy[Any]:
 
 TIMES = ODD | st.sampled_from(
     [
-        "2024-05-17",
-        "2024-05-17T08:30:15.123456789+02:00",
-        "0001-01-01",
-        "9999-12-31T23:59:59Z",
-        "2016-12-31T23:59:60Z",
+        *"2024-05-17 2024-05-17T08:30:15.123456789+02:00 0001-01-01 9999-12-31T23:59:59Z now 2024-02-30".split(),
+        *("2016-12-31T23:59:60Z", "0001-01-01T00:00+01", "", " ", "2024-05-17T08:30:15Z\0"),
     ]
-    + ["0001-01-01T00:00+01", "now", "", " ", "2024-02-30", "2024-05-17T08:30:15Z\0"]
 )
 SOURCES = text(255) | st.sampled_from(["backstory", " Backstory\n", "BACKSTORY", "backstory2", "shopify"])
 EMAILS = text(255) | st.sampled_from(
@@ -100,12 +98,6 @@ EMAILS = text(255) | st.sampled_from(
 )
 PHONES = text(255) | st.sampled_from(["+44 7700 900123", "07700", "none", "+", "1" * 256, "٠٧٧٠٠", "1\0"])
 IDS = NUMBERS | ODD | st.sampled_from(["1", "80001"])
-CONTEXTS = (
-    ODD
-    | JSON
-    | st.dictionaries(st.text(max_size=8), JSON, max_size=4)
-    | st.sampled_from([31, 32, 33]).map(lambda levels: _nested(levels))
-)
 
 
 def _nested(levels: int) -> Any:
@@ -113,6 +105,14 @@ def _nested(levels: int) -> Any:
     for level in range(levels - 1):
         tree = [tree] if level % 2 and level < levels - 2 else {"in": tree}
     return tree
+
+
+CONTEXTS = (
+    ODD
+    | JSON
+    | st.dictionaries(st.text(max_size=8), JSON, max_size=4)
+    | st.sampled_from([31, 32, 33]).map(_nested)
+)
 
 
 def parts(required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]) -> Any:

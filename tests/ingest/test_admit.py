@@ -27,8 +27,9 @@ def admitted(body: str | bytes, arrival: Arrival = ARRIVAL) -> Publication | Non
     """The publication; None where the request has faults."""
     try:
         return admit(body.encode() if isinstance(body, str) else body, arrival)
-    except FieldErrors as error:
-        assert error.faults
+    except FieldErrors as refused:
+        if not refused.faults:
+            raise AssertionError("refused without a reason") from refused
         return None
 
 
@@ -148,15 +149,18 @@ def test_every_depth_has_a_documented_answer(levels: int, place: str) -> None:
     tree = {"name": request(name=deep), "context": request(context={"a": deep}), "contact": request(deep)}[
         place
     ]
+    fields: list[str] | None = []
     try:
         admit(write(tree).encode(), ARRIVAL)
-    except FieldErrors as error:
-        field = {"name": "activity.name", "context": "activity.context", "contact": "contact"}[place]
-        assert [fault.field for fault in error.faults] == [field]
+    except FieldErrors as refused:
+        fields = [fault.field for fault in refused.faults]
     except InvalidJson:
-        assert levels > 500
+        fields = None
+    at = {"name": "activity.name", "context": "activity.context", "contact": "contact"}[place]
+    if place == "context" and levels < 32:
+        assert fields == []
     else:
-        assert (place, levels < 32) == ("context", True)
+        assert fields == [at] or (fields is None and levels > 500)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +286,7 @@ def test_what_makes_a_replay() -> None:
 def test_the_digest_is_of_the_activity_alone() -> None:
     def digest_of(tree: Any) -> bytes | None:
         publication = admitted(write(tree))
-        return publication and publication.digest
+        return publication.digest if publication else None
 
     first = digest_of(request(id="1", context={"a": 1, "b": 2}))
     assert first == digest_of(request({"twitter_id": "@other"}, id="1", context={"b": 2, "a": 1}))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.model.json_text import Number, depth_exceeds, digest, parse_exact, parse_stored, shorten
+from backstory.model.json_text import Number, depth_exceeds, digest, parse_exact, shorten
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -139,12 +139,6 @@ def test_the_digest_ignores_what_json_does_not_mean(value: Any) -> None:
 def test_different_trees_have_different_digests(one: Any, other: Any) -> None:
     texts = [json.dumps(value, sort_keys=True).encode() for value in (one, other)]
     assert (digest(parse_exact(texts[0])) == digest(parse_exact(texts[1]))) == (texts[0] == texts[1])
-
-
-@given(VALUES)
-def test_what_was_admitted_is_read_again_for_searching(value: Any) -> None:
-    text = json.dumps(value).encode()
-    assert parse_stored(text) == parse_exact(text)
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

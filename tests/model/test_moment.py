@@ -114,7 +114,9 @@ def test_every_moment_survives_its_text(moment: int) -> None:
 
 
 @given(
-    st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
+    st.integers(FIRST + 86_400_000_000, LAST - 86_400_000_000).map(
+        lambda moment: to_datetime(moment).replace(tzinfo=None)
+    ),
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
 def test_offsets_agree_with_the_standard_library(local: datetime, minutes: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.model.json_text import parse_exact, parse_stored
+from backstory.model.json_text import parse_exact
 from backstory.model.refs import MAX_CONTEXT_REFS, is_ref_key, refs_of
 
 WORDS = ("id", "no", "nr", "number", "ref", "reference", "sku")
@@ -117,12 +117,9 @@ def test_only_the_first_sixteen_of_the_context_count() -> None:
     assert refs_of("object", "sender", context) == ["object", "sender", *map(str, range(16))]
 
 
-@pytest.mark.parametrize("parse", [parse_exact, parse_stored])
-def test_numbers_are_references_as_they_were_written(parse: Any) -> None:
-    context = parse(
-        b'{"Order id": 84637930, "sku": 1.10, "no": true, "nr": null, "big number": 12345678901234567890}'
-    )
-    assert refs_of(None, None, context) == ["84637930", "1.10", "12345678901234567890"]
+def test_numbers_are_references_as_they_were_written() -> None:
+    text = b'{"Order id": 84637930, "sku": 1.10, "no": true, "nr": null, "big number": 12345678901234567890}'
+    assert refs_of(None, None, parse_exact(text)) == ["84637930", "1.10", "12345678901234567890"]
 
 
 def test_what_has_no_reference() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.model.json_text import parse_exact, parse_stored
+from backstory.model.json_text import parse_exact
 from backstory.model.words import split_words, words_of
 
 # All of Unicode, but of its large regular blocks (ideographs, Hangul, private use) only every 97th character.
@@ -121,4 +121,3 @@ def test_numbers_are_words_as_they_were_written() -> None:
     text = b'{"total": 1.10, "key 99": [12345678901234567890, -7, 1E+2, true, null], "note": "7 up"}'
     expected = {"1", "10", "12345678901234567890", "7", "1e", "2", "up"}
     assert words_of(parse_exact(text)) == expected
-    assert words_of(parse_stored(text)) == expected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backstory.store.base import Store
-from backstory.store.log import sqlite as sqlite_log
+from backstory.store.log import sqlite_index
 from backstory.store.sqlite import SqliteStore
 
 
@@ -30,7 +30,7 @@ async def store(
     only = request.node.get_closest_marker("engine")
     if only is not None and request.param not in only.args:
         pytest.skip(f"only on {', '.join(only.args)}")
-    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)  # the tests do not wait to gather entries
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)  # the tests do not wait to gather entries
     opened = ENGINES[request.param](tmp_path)
     yield opened
     await opened.close()

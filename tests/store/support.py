@@ -33,15 +33,20 @@ def publication(
     key: str | None = None,
     received: int | None = None,
     region: str | None = None,
+    literal: str = "",
     **activity: Any,
 ) -> Publication:
-    """An admitted publish request. `at`: its timestamp in microseconds; `key`: the Idempotency-Key header."""
+    """An admitted publish request.
+
+    `at`: its timestamp in microseconds; `key`: the Idempotency-Key header; `literal`: JSON text that stands where
+    "@@" was given.
+    """
     arrival = Arrival(PRINCIPAL, now() if received is None else received, key, region)
     request = {
         "activity": {"name": "Paid", "actor": {"type": "shopper"}, "source": {"name": "shopify"}} | activity,
         "contact": {"email": "rachel@example.com"} if contact is None else contact,
     }
-    admitted = admit(json.dumps(request).encode(), arrival)
+    admitted = admit(json.dumps(request).replace('"@@"', literal).encode(), arrival)
     if at is None:
         return admitted
     return msgspec.structs.replace(admitted, timestamp=at)

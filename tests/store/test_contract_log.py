@@ -313,7 +313,10 @@ SOURCES, TYPES, NAMES = (
     ["Paid", "paid", "Ünpaid"],
 )
 ACTORS = ["shopper", "agent", "system"]
-WORDS = "transaction failed Straße STRASSE café cafe\u0301 東京 Αθήνα عربي ﬁnal 84637930 A-17 don't 1.10 naïve I İ ß".split()
+WORDS = [
+    *"transaction failed Straße STRASSE café cafe\u0301 東京".split(),
+    *"Αθήνα عربي ﬁnal 84637930 A-17 don't 1.10 naïve I İ ß".split(),
+]
 KEYS = ["Order id", "note", "invoice_ref", "total", "sku", "items"]
 
 
@@ -417,6 +420,7 @@ async def test_every_filter_agrees_with_the_reference(store: Store, seed: int) -
 @pytest.mark.parametrize("field", ["name", "description", "actor", "object", "context"])
 async def test_a_word_is_found_wherever_it_stands(store: Store, field: str) -> None:
     expected: dict[str, set[ActivityId]] = {}
+    home = await home_of(store, await publish_one(store, name="first"))
     for word in WORDS:
         values: dict[str, Any] = {
             "name": f"x {word}",
@@ -431,7 +435,6 @@ async def test_a_word_is_found_wherever_it_stands(store: Store, field: str) -> N
         )
         for folded in split_words(word):
             expected.setdefault(folded, set()).add(published.id)
-    home = await home_of(store, published)
     await indexed(store)
     for word in WORDS:
         for written in (word, word.lower(), word.upper()):
@@ -486,6 +489,23 @@ async def test_a_number_is_found_as_it_was_written(store: Store) -> None:
         assert [each.id for each in await found(store, Filters(ref=ref))] == [published.id]
     for ref in ("8463793", "84637930.0", "x" * 129, "true", "True", ""):
         assert await found(store, Filters(ref=ref)) == []
+
+
+@pytest.mark.parametrize(
+    "literal", ["9" * 5_000, "1e400", "-0.0", "18446744073709551616", '"' + "x" * 200_000 + '"']
+)
+async def test_no_value_keeps_the_others_from_being_found(store: Store, literal: str) -> None:
+    odd = await publish_one(
+        store, context={"Order id": "A-17", "value": "@@"}, literal=literal, name="odd one"
+    )
+    other = await publish_one(store, context={"Order id": "A-17"}, name="other one")
+    await indexed(store)
+    assert [each.id for each in await found(store, Filters(ref="A-17"))] == [other.id, odd.id]
+    assert [each.id for each in await found(store, Filters(words=("one",)))] == [other.id, odd.id]
+    assert [each.id for each in await found(store, Filters(words=("odd",), actor_type="shopper"))] == [odd.id]
+    await store.log.delete(odd.id, ENTRY)
+    assert [each.id for each in await found(store, Filters(words=("one",)))] == [other.id]
+    assert [each.id for each in await found(store, Filters(ref="A-17"))] == [other.id]
 
 
 async def test_a_rare_filter_answers_short_pages_that_lead_to_the_end(

@@ -142,8 +142,8 @@ async def test_nothing_that_a_contact_has_is_overwritten(store: Store) -> None:
         if kind != "identities":
             assert getattr(contact, kind) == IDENTIFIERS[kind]
     assert contact.other_emails == ("second@example.com",)
-    for kind in more:
-        assert (await publish_one(store, {kind: more[kind]})).contact_id == first.contact_id, kind
+    for kind, value in more.items():
+        assert (await publish_one(store, {kind: value})).contact_id == first.contact_id, kind
 
 
 async def test_emails_match_without_case_and_other_ids_exactly(store: Store) -> None:

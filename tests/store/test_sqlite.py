@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -13,12 +15,11 @@ import pysqlite3 as sqlite3
 import pytest
 
 from backstory.errors import StorageError, Unavailable
-from backstory.model.activity import Published, decode_text
+from backstory.model.activity import Published
 from backstory.model.contact import Contact, NewContact
-from backstory.model.json_text import parse_exact
 from backstory.model.page import Filters
-from backstory.model.words import words_of
-from backstory.store.log import sqlite as sqlite_log
+from backstory.model.searched import read_searched
+from backstory.store.log import sqlite_index
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from tests.store.support import ENTRY, found, home_of, indexed, publication, publish, publish_one
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
-    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
     opened = opened_store(path)
     yield opened
     await opened.close()
@@ -78,10 +79,7 @@ async def test_the_indexes_hold_exactly_what_is_there(store: SqliteStore, path: 
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     expected = set()
     for position, contact_key, body in rows:
-        text = decode_text(body)
-        words = words_of(
-            text.name, text.description, text.object, text.actor, parse_exact(bytes(text.context))
-        )
+        words = read_searched(body).words
         expected |= {(word, position) for word in (*words, f"@{contact_key.hex()}")}
     assert indexed_words == expected
     assert {each[0] for each in postings} == {row[0] for row in rows} == {each.id.position for each in alive}
@@ -104,14 +102,14 @@ async def test_the_text_of_a_deleted_activity_is_gone_from_the_file(path: Path) 
 
 
 async def test_the_index_goes_on_where_it_was_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 3_600.0)
-    monkeypatch.setattr(sqlite_log, "INDEX_PIECE", 7)
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 3_600.0)
+    monkeypatch.setattr(sqlite_index, "PIECE_ROWS", 7)
     store = opened_store(path)
     results = await publish(store, *(publication(name=f"event {number}") for number in range(50)))
     assert await found(store, Filters(words=("event",))) == []
     assert store.stats().index_lag > 0
     await store.close()
-    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
     store = opened_store(path)
     try:
         await publish_one(store, name="one more")
@@ -127,7 +125,7 @@ async def test_the_index_goes_on_where_it_was_left(path: Path, monkeypatch: pyte
 async def test_the_rest_is_indexed_at_start_without_a_new_arrival(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_log, "INDEX_LAG_SECONDS", 3_600.0)
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 3_600.0)
     store = opened_store(path)
     published = await publish_one(store, name="left behind")
     await store.close()
@@ -139,6 +137,56 @@ async def test_the_rest_is_indexed_at_start_without_a_new_arrival(
         assert ids == [published.id]
     finally:
         await store.close()
+
+
+def index_workers() -> list[int]:
+    """The processes of ours that build the index."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    children += [
+        child
+        for task in Path(f"/proc/{os.getpid()}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return sorted(
+        {int(child) for child in children if b"index_worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    )
+
+
+async def test_an_index_worker_that_dies_is_replaced(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_index, "RETRY_SECONDS", 0.01)
+    results = [await publish_one(store, name="event")]
+    await indexed(store)
+    for _ in range(2):
+        (worker,) = index_workers()
+        os.kill(worker, signal.SIGKILL)
+        results.append(await publish_one(store, name="event"))
+        await indexed(store)
+        assert index_workers() != [worker]
+    assert {each.id for each in await found(store, Filters(words=("event",)))} == {
+        each.id for each in results
+    }
+
+
+async def test_no_process_is_left_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+    store = opened_store(path)
+    await publish_one(store)
+    await indexed(store)
+    assert len(index_workers()) == 1
+    await store.close()
+    assert index_workers() == []
+
+
+async def test_pieces_are_bounded_in_bytes(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_index, "PIECE_BYTES", 5_000)
+    texts = ["x" * 4_000, "y" * 20_000, "z", "z", "x" * 4_999]
+    results = await publish(store, *(publication(context={"text": text}, name="event") for text in texts))
+    await indexed(store)
+    assert {each.id for each in await found(store, Filters(words=("event",)))} == {
+        each.id for each in results
+    }
 
 
 # Merge suggestions: nobody reads them through the store yet.

@@ -36,7 +36,7 @@ from backstory.model.activity import Deletion, Publication, Published, join_answ
 from backstory.model.ids import ActivityId, parse_activity_id
 from backstory.model.json_text import parse_exact, shorten
 from backstory.model.page import encode_cursor
-from backstory.store.base import PublishResult, StreamPosition
+from backstory.store.base import Homes, PublishResult, StreamPosition
 from backstory.timeline.read import ShownPage
 
 MAX_BATCH = 1_000
@@ -60,7 +60,7 @@ _BATCH = msgspec.json.Decoder(BatchRequest)
 async def publish(request: Request, services: Services) -> Response:
     """Publish one activity."""
     try:
-        publication = admit(request.body, _arrival(request, services, None))
+        publication = admit(request.body, _arrival(request, services, _idempotency_key(request), "-"))
     except (FieldErrors, InvalidJson, AccessDenied) as error:
         services.note_rejection(request, error, request.body, _source_of(request.body))
         raise
@@ -90,16 +90,23 @@ def publish_answer(result: Published) -> dict[str, Any]:
     return answer
 
 
-def _arrival(request: Request, services: Services, index: int | None) -> Arrival:
+def _idempotency_key(request: Request) -> str | None:
+    """The header Idempotency-Key.
+
+    Raises:
+        FieldErrors: it is empty or too long.
+    """
     key = request.header(b"idempotency-key")
     if key is not None and not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY:
-        message = f"It has {len(key)} characters; from 1 to {MAX_IDEMPOTENCY_KEY} are possible."
+        message = f"It has {len(key):,} characters; from 1 to {MAX_IDEMPOTENCY_KEY} are possible."
         raise FieldErrors([Fault("Idempotency-Key", message, Code.INVALID_VALUE)])
-    if key is not None and index is not None:
-        key = f"{index}:{key}"
-    elif key is not None:
-        key = f"-:{key}"
-    return Arrival(request.caller, request.received, key, services.settings.phone_region)
+    return key
+
+
+def _arrival(request: Request, services: Services, key: str | None, place: str) -> Arrival:
+    """`place` tells the items of one batch apart."""
+    scoped = None if key is None else f"{place}:{key}"
+    return Arrival(request.caller, request.received, scoped, services.settings.phone_region)
 
 
 def _source_of(body: bytes) -> str | None:
@@ -116,11 +123,13 @@ def _source_of(body: bytes) -> str | None:
 
 async def publish_batch(request: Request, services: Services) -> Response:
     """Publish many activities: the good ones are kept even where others are bad."""
-    items = _ndjson_items(request.body) if request.content_type == NDJSON_TYPE else _json_items(request.body)
-    if len(items) > MAX_BATCH:
-        message = f"There are {len(items):,} items; at most {MAX_BATCH:,} are possible."
-        raise FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
-    admitted = [each async for each in _admit_items(request, services, items)]
+    try:
+        key = _idempotency_key(request)
+        items = _read_items(request)
+    except (FieldErrors, InvalidJson) as error:
+        services.note_rejection(request, error, request.body, None)
+        raise
+    admitted = [each async for each in _admit_items(request, services, items, key)]
     good = [each for each in admitted if isinstance(each, Publication)]
     published = await services.commit.publish(good) if good else []
     services.count_published(published)
@@ -134,6 +143,19 @@ async def publish_batch(request: Request, services: Services) -> Response:
     return Response(_ENCODER.encode({"results": answers}))
 
 
+def _read_items(request: Request) -> list[bytes]:
+    """The items of a batch, each as its own text.
+
+    Raises:
+        FieldErrors, InvalidJson: the batch as a whole is at fault.
+    """
+    items = _ndjson_items(request.body) if request.content_type == NDJSON_TYPE else _json_items(request.body)
+    if len(items) > MAX_BATCH:
+        message = f"There are {len(items):,} items; at most {MAX_BATCH:,} are possible."
+        raise FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
+    return items
+
+
 def _json_items(body: bytes) -> list[bytes]:
     """The items of `{"activities": [...]}`, each as its own text."""
     try:
@@ -141,7 +163,6 @@ def _json_items(body: bytes) -> list[bytes]:
     except (msgspec.DecodeError, RecursionError):
         raise _batch_refusal(body) from None
     items = [bytes(item) for item in batch.activities]
-    del batch
     if body.count(b'"activities"') > 1:  # cheap to see, and only then worth the full reading
         _refuse_twice(body)
     return items
@@ -181,14 +202,14 @@ def _ndjson_items(body: bytes) -> list[bytes]:
 
 
 async def _admit_items(
-    request: Request, services: Services, items: Sequence[bytes]
+    request: Request, services: Services, items: Sequence[bytes], key: str | None
 ) -> AsyncIterator[Publication | BackstoryError]:
     """Check each item; others are served in between."""
     for index, item in enumerate(items):
         if index % _YIELD_EVERY == _YIELD_EVERY - 1:
             await asyncio.sleep(0)
         try:
-            yield admit(item, _arrival(request, services, index))
+            yield admit(item, _arrival(request, services, key, str(index)))
         except (FieldErrors, InvalidJson, AccessDenied) as error:
             yield error
 
@@ -284,12 +305,12 @@ async def stream_activities(request: Request, services: Services) -> Response:
     """A contact's timeline, live, as Server-Sent Events."""
     after = [value for name, value in request.query() if name == "after"]
     last = request.header(b"last-event-id") or (after[-1] if after else None)
-    followed = await services.timeline.follow(contact_id_of(request))
+    homes = await services.timeline.homes(contact_id_of(request))
     current = await services.store.log.stream_position()
     start = current if last is None else decode_position(last)
     if start is None:
         return _stream(iter_reset())
-    return _stream(_events(services, followed.contact_id, followed.homes, start))
+    return _stream(_events(services, homes, start))
 
 
 def _stream(pieces: AsyncIterator[bytes]) -> Response:
@@ -308,14 +329,12 @@ async def iter_reset() -> AsyncIterator[bytes]:
 _RESET = b"event: reset\ndata: {}\n\n"
 
 
-async def _events(
-    services: Services, contact_id: int, homes: Sequence[bytes], start: StreamPosition
-) -> AsyncIterator[bytes]:
+async def _events(services: Services, homes: Homes, start: StreamPosition) -> AsyncIterator[bytes]:
     services.metrics.viewers.inc()
     try:
         yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
-        async for event in services.hub.follow(homes, start, quiet_after=QUIET_SECONDS):
-            if (piece := _event_text(event, contact_id, start.generation)) is not None:
+        async for event in services.hub.follow(homes.keys, start, quiet_after=QUIET_SECONDS):
+            if (piece := _event_text(event, homes.contact_id, start.generation)) is not None:
                 yield piece
     finally:
         services.metrics.viewers.dec()

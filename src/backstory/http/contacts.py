@@ -37,7 +37,7 @@ async def create_contact(request: Request, services: Services) -> Response:
     """Create a contact."""
     new = _read_contact(request.body)
     contact = await services.store.records.create_contact(new, request.audit("contact.create", "contact"))
-    location = request.url(f"/api/v2/contacts/{contact.id}")
+    location = request.url(f"{request.path.rstrip('/')}/{contact.id}")
     return json_response(contact.answer(), status=201, headers={"Location": location})
 
 

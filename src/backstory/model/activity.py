@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -188,29 +188,12 @@ class Deletion(NamedTuple):
     id: ActivityId
 
 
-class StoredText(Struct):
-    """The parts of a stored body that searches look at."""
-
-    name: str
-    external_id: str | None = None
-    description: str | None = None
-    actor: dict[str, Any] = {}
-    object: dict[str, Any] | None = None
-    context: Raw = Raw(b"null")
-
-
 _BODY_ENCODER = msgspec.json.Encoder()
-_TEXT_DECODER = msgspec.json.Decoder(StoredText)
 
 
 def encode_body(body: Body) -> bytes:
     """The JSON text of a body."""
     return _BODY_ENCODER.encode(body)
-
-
-def decode_text(body: bytes) -> StoredText:
-    """What searches look at, from a stored body."""
-    return _TEXT_DECODER.decode(body)
 
 
 def join_answers(activities: Sequence[bytes]) -> bytes:

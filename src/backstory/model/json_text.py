@@ -64,14 +64,6 @@ def parse_exact(body: bytes) -> Any:
     return tree
 
 
-_STORED_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
-
-
-def parse_stored(text: bytes) -> Any:
-    """Read JSON that was admitted before, for searching in it: numbers as plain strings, nothing checked again."""
-    return _STORED_DECODER.decode(text.decode())
-
-
 def _refuse_lone_surrogates(tree: Any) -> None:
     try:
         json.dumps(tree, ensure_ascii=False).encode()

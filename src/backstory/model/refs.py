@@ -31,31 +31,28 @@ def _is_ref_key(key: str) -> bool:
 
 
 def refs_of(object_id: str | None, external_id: str | None, context: Any) -> list[str]:
-    """Every reference of an activity, each once: the object's id, the sender's id, the first 16 of the context.
-
-    `context` is the parsed JSON tree whose numbers are kept as they were written (see `json_text`).
-    """
+    """Every reference of an activity, each once: the object's id, the sender's id, the first 16 of the context."""
     named = [ref for ref in (object_id, external_id) if ref]
     return list(dict.fromkeys([*named, *_context_refs(context)]))
 
 
 def _context_refs(context: Any) -> Iterator[str]:
-    """The scalars under reference keys, in the order of the text, the first 16. Numbers come as their text."""
+    """The scalars under reference keys, in the order of the text, the first 16."""
     found = _scalars(context)
     return islice((value for value in found if 0 < len(value) <= MAX_REF_LENGTH), MAX_CONTEXT_REFS)
 
 
 def _scalars(tree: Any, *, named: bool = False) -> Iterator[str]:
-    """Strings (and numbers, as strings) under reference keys, also those in a list under one."""
+    """Strings and numbers, as their text, under reference keys, also those in a list under one."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             if isinstance(value, dict | list):
                 yield from _scalars(value, named=is_ref_key(key))
-            elif isinstance(value, str) and is_ref_key(key):
-                yield value
+            elif is_ref_key(key) and value is not None and not isinstance(value, bool):
+                yield str(value)
     elif isinstance(tree, list):
         for value in tree:
             if isinstance(value, dict | list):
                 yield from _scalars(value, named=named)
-            elif named and isinstance(value, str):
-                yield value
+            elif named and value is not None and not isinstance(value, bool):
+                yield str(value)

@@ -36,6 +36,21 @@ class StreamPosition(Struct, frozen=True):
     position: Position
 
 
+class Homes(Struct, frozen=True):
+    """A contact as the log knows it: its public number, and the homes whose activities are its timeline."""
+
+    contact_id: int
+    keys: tuple[ContactKey, ...]
+
+
+class TimelineRead(Struct, frozen=True):
+    """A page of a contact's timeline, and the stream position that was taken before it (on a first page)."""
+
+    homes: Homes
+    page: Page
+    position: StreamPosition | None
+
+
 class ActivityLog(Protocol):
     """What contacts did, append-only."""
 
@@ -71,6 +86,9 @@ class Records(Protocol):
 
     async def contact(self, contact_id: int) -> Contact | None:
         """One contact by number; None where there is none."""
+
+    async def homes(self, contact_id: int) -> Homes | None:
+        """The homes that a contact stands for; None where there is no contact with this number."""
 
     async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
         """The public numbers of contacts, by their key in the log."""
@@ -166,6 +184,14 @@ class Store(Protocol):
 
         Raises:
             Unavailable: storage cannot take them now; nothing was kept.
+        """
+
+    async def read_timeline(
+        self, contact_id: int, filters: Filters, after: Place | None, limit: int
+    ) -> TimelineRead | None:
+        """A page of a contact's timeline, newest first; None where there is no contact with this number.
+
+        One call, because it is what an agent waits for: an engine that has everything in one place asks once.
         """
 
     async def bookmark(self, name: str) -> Bookmark | None:

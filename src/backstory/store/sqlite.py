@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pysqlite3 as sqlite3
 from msgspec.structs import replace
 
 from backstory.errors import FieldErrors
@@ -14,8 +15,10 @@ from backstory.model.activity import Origin, Publication, Published
 from backstory.model.contact import Contact, NewContact
 from backstory.model.ids import ContactKey
 from backstory.model.moment import Microseconds, now
-from backstory.store.base import Bookmark, PublishResult, StoreStats
-from backstory.store.log.sqlite import Appender, Indexer, Known, NewRow, SqliteLog
+from backstory.model.page import Filters, Place
+from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
+from backstory.store.log.sqlite import Appender, Known, NewRow, SqliteLog, read_page, read_stream_position
+from backstory.store.log.sqlite_index import Indexer
 from backstory.store.records import sql
 from backstory.store.records.sqlite_resolve import Resolution, Resolved
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
@@ -63,6 +66,21 @@ class SqliteStore:
         self._commits += 1
         self._committed += group.appended
         return results
+
+    async def read_timeline(
+        self, contact_id: int, filters: Filters, after: Place | None, limit: int
+    ) -> TimelineRead | None:
+        """See `Store.read_timeline`."""
+
+        def work(raw: sqlite3.Connection) -> TimelineRead | None:
+            homes = _select_homes(raw, contact_id)
+            if homes is None:
+                return None
+            # Taken before the read: what arrives between the two is sent again by the stream, never missed.
+            position = read_stream_position(raw) if after is None else None
+            return TimelineRead(homes, read_page(raw, homes.keys, filters, after, limit), position)
+
+        return await self.database.read(work)
 
     async def bookmark(self, name: str) -> Bookmark | None:
         """See `Store.bookmark`."""
@@ -176,6 +194,11 @@ class _Group:
         )
 
 
+def _select_homes(raw: sqlite3.Connection, contact_id: int) -> Homes | None:
+    row = raw.execute("SELECT id, key FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    return Homes(row[0], (row[1],)) if row else None
+
+
 class SqliteRecords:
     """The records of one file. See `store.base.Records`."""
 
@@ -186,6 +209,10 @@ class SqliteRecords:
     async def contact(self, contact_id: int) -> Contact | None:
         """See `Records.contact`."""
         return await self._database.read_records(lambda records: sql.select_contact(records, contact_id))
+
+    async def homes(self, contact_id: int) -> Homes | None:
+        """See `Records.homes`."""
+        return await self._database.read(lambda raw: _select_homes(raw, contact_id))
 
     async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
         """See `Records.contact_ids`."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -77,13 +77,16 @@ class _Job(NamedTuple):
 
 
 class Chore(Protocol):
-    """Work that follows the jobs, a piece at a time, between them."""
+    """Work that follows the jobs, a piece at a time, between them, on the writer's thread."""
 
-    def due_in(self) -> float | None:
-        """Seconds until a piece should be done, 0 for now, None while there is nothing to do."""
+    def due_in(self) -> float:
+        """Seconds until a piece should be done, 0 for now."""
 
-    def do(self, transaction: Transaction) -> None:
-        """Do a piece, in a transaction of its own."""
+    def do(self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
+        """Do a piece: read with the writer's connection, write in a transaction that `begin` begins."""
+
+    def close(self) -> None:
+        """There will be no more."""
 
 
 class SqliteDatabase:
@@ -99,7 +102,7 @@ class SqliteDatabase:
         self._writer = threading.Thread(target=self._run_writer, name="writer", daemon=True)
         self._closing = False
         self.chore: Chore | None = None
-        """What the writer does between jobs."""
+        """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
 
     def open(self) -> None:
         """Take the file, bring its schema up to date, start the writer.
@@ -117,6 +120,8 @@ class SqliteDatabase:
             )
         self._lock = _lock_owner(self.path, self._ownership)
         self.owned = self._lock is not None
+        if not self.owned:
+            self.chore = None  # the owner does it, also for what this process writes
         try:
             self._connection = self._connect()
             self._prepare(self._connection)
@@ -251,8 +256,7 @@ class SqliteDatabase:
 
     def _do_chore(self, chore: Chore) -> None:
         try:
-            with self._begin() as transaction:
-                chore.do(transaction)
+            chore.do(self._connection, self._begin)
         except (
             sqlite3.Error
         ) as error:  # the storage is full, say: publishers are told so, and the chore comes again
@@ -276,6 +280,8 @@ class SqliteDatabase:
         self._closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
+        if self.chore is not None:
+            self.chore.close()
         self._readers.shutdown(wait=True)
         for connection in self._reader_connections:
             connection.close()

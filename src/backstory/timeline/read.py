@@ -9,9 +9,9 @@ from msgspec import Struct
 from backstory.errors import NotFound
 from backstory.model.activity import Activity
 from backstory.model.contact import Contact
-from backstory.model.ids import ActivityId, ContactKey
+from backstory.model.ids import ActivityId
 from backstory.model.page import Filters, Place
-from backstory.store.base import Store, StreamPosition
+from backstory.store.base import Homes, Store, StreamPosition
 
 
 class Shown(Struct, frozen=True):
@@ -33,13 +33,6 @@ class ShownPage(Struct, frozen=True):
     position: StreamPosition | None = None
 
 
-class Followed(Struct, frozen=True):
-    """A contact whose activities are followed: its number, and the homes that it stands for."""
-
-    contact_id: int
-    homes: tuple[ContactKey, ...]
-
-
 class Timeline:
     """The read path over a store."""
 
@@ -54,17 +47,19 @@ class Timeline:
         """
         contact = await self._store.records.contact(contact_id)
         if contact is None:
-            raise NotFound(f"There is no contact {contact_id}.")
+            raise _no_contact(contact_id)
         return contact
 
-    async def follow(self, contact_id: int) -> Followed:
+    async def homes(self, contact_id: int) -> Homes:
         """The homes whose activities make a contact's timeline.
 
         Raises:
-            NotFound: there is none with this number.
+            NotFound: there is no contact with this number.
         """
-        contact = await self.contact(contact_id)
-        return Followed(contact.id, (contact.key,))
+        homes = await self._store.records.homes(contact_id)
+        if homes is None:
+            raise _no_contact(contact_id)
+        return homes
 
     async def activity(self, activity_id: ActivityId) -> Shown:
         """One activity.
@@ -84,12 +79,11 @@ class Timeline:
         Raises:
             NotFound: there is no contact with this number.
         """
-        followed = await self.follow(contact_id)
-        # Taken before the read: what arrives between the two is sent again by the stream, never missed.
-        position = await self._store.log.stream_position() if after is None else None
-        page = await self._store.log.page(followed.homes, filters, after, limit)
-        shown = tuple(Shown(activity, followed.contact_id) for activity in page.activities)
-        return ShownPage(shown, page.next, position)
+        read = await self._store.read_timeline(contact_id, filters, after, limit)
+        if read is None:
+            raise _no_contact(contact_id)
+        shown = tuple(Shown(activity, read.homes.contact_id) for activity in read.page.activities)
+        return ShownPage(shown, read.page.next, read.position)
 
     async def find(self, filters: Filters, after: Place | None, limit: int) -> ShownPage:
         """A page of activities across contacts, newest first."""
@@ -101,3 +95,7 @@ class Timeline:
         keys = {activity.contact_key for activity in activities}
         ids = await self._store.records.contact_ids(sorted(keys)) if keys else {}
         return tuple(Shown(each, ids[each.contact_key]) for each in activities if each.contact_key in ids)
+
+
+def _no_contact(contact_id: int) -> NotFound:
+    return NotFound(f"There is no contact {contact_id}.")

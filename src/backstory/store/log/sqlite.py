@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,14 +11,14 @@ from typing import Any, NamedTuple
 import pysqlite3 as sqlite3
 
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion, Publication, decode_text
+from backstory.model.activity import Activity, Deletion, Publication
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
-from backstory.model.json_text import parse_stored
-from backstory.model.moment import Microseconds, now
+from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
-from backstory.model.refs import refs_of
-from backstory.model.words import words_of
+from backstory.model.searched import read_searched
 from backstory.store.base import Arrivals, StreamPosition
+from backstory.store.log.index_worker import folded_text, term, terms_of
+from backstory.store.log.sqlite_index import watermark
 from backstory.store.records.sql import add_audit
 from backstory.store.sqlite_database import SqliteDatabase, Transaction
 
@@ -30,14 +28,12 @@ SCAN_LIMIT = 5_000
 MATCH_LIMIT = 50_000
 """Up to how many matches of words are sorted; more than that are common enough to be met by walking the timeline."""
 
-INDEX_PIECE = 500
-INDEX_LAG_SECONDS = 0.2
-"""How old the oldest missing entry becomes before the index follows: well within the second that is promised."""
-
 ROWS_PER_STATEMENT = 64
 
 _ROW = "position, tail, contact_key, timestamp, body"
 _FULL_ROW = f"{_ROW}, source, name, object_type, actor_type"
+_LAST_OF = "coalesce((SELECT max(position) FROM {}), 0)"
+_LAST_POSITION = f"max({_LAST_OF.format('activities')}, {_LAST_OF.format('deletions')})"
 _LAST = (1 << 63) - 1
 
 
@@ -60,13 +56,6 @@ def _activity(row: Sequence[Any]) -> Activity:
     return Activity(ActivityId(row[0], row[1]), row[2], row[3], row[4])
 
 
-@functools.lru_cache(maxsize=16_384)
-def term(kind: str, value: str) -> int:
-    """The signed 64-bit name of a value in `postings`."""
-    hashed = hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=8).digest()
-    return int.from_bytes(hashed, "big", signed=True)
-
-
 def _insert(raw: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows, many with one statement: every statement gives the interpreter up and must win it back."""
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
@@ -82,23 +71,26 @@ def _columns(activity_id: ActivityId, row: NewRow) -> tuple[Any, ...]:
     return (*activity_id, row.contact_key, item.timestamp, *described, item.body, row.origin)
 
 
+def _last_position(raw: sqlite3.Connection) -> Position:
+    """The newest position that anybody, also another process, has given out."""
+    return int(raw.execute(f"SELECT {_LAST_POSITION}").fetchone()[0])
+
+
+def read_stream_position(raw: sqlite3.Connection) -> StreamPosition:
+    """See `ActivityLog.stream_position`."""
+    query = f"SELECT value, {_LAST_POSITION} FROM log_state WHERE name = 'generation'"  # noqa: S608
+    return StreamPosition(*raw.execute(query).fetchone())
+
+
 class Appender:
     """The write side, used inside a transaction on the writer's thread. Gives out positions, strictly rising."""
 
     def __init__(self) -> None:
         self._random = RandomPool()
 
-    def last_position(self, raw: sqlite3.Connection) -> Position:
-        """The newest position that anybody, also another process, has given out."""
-        row = raw.execute(
-            "SELECT max((SELECT coalesce(max(position), 0) FROM activities),"
-            " (SELECT coalesce(max(position), 0) FROM deletions))"
-        ).fetchone()
-        return int(row[0])
-
     def next_position(self, raw: sqlite3.Connection) -> Position:
         """The position for one more row: the clock's, or one behind the last where the clock stands or went back."""
-        return max(self.last_position(raw) + 1, first_position(time.time_ns() // 1_000_000))
+        return max(_last_position(raw) + 1, first_position(time.time_ns() // 1_000_000))
 
     def known(
         self, raw: sqlite3.Connection, hashes: Sequence[bytes], moment: Microseconds
@@ -145,94 +137,14 @@ class Appender:
         return ActivityId(position, row[0]), row[1], row[2]
 
 
-class Indexer:
-    """Follows the log behind a durable watermark: postings and words, in sorted bulk."""
-
-    def __init__(self) -> None:
-        self._oldest_missing: float | None = None  # seconds since the epoch
-        self._pending = True
-
-    def note_append(self) -> None:
-        """There is something new to index."""
-        self._pending = True
-        if self._oldest_missing is None:
-            self._oldest_missing = time.time()
-
-    @property
-    def lag(self) -> float:
-        """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
-        oldest = self._oldest_missing
-        return 0.0 if oldest is None else max(0.0, time.time() - oldest)
-
-    def due_in(self) -> float | None:
-        """Seconds until the next piece: entries gather, because sorted bulk is far cheaper than one at a time."""
-        if not self._pending:
-            return None
-        return max(0.0, INDEX_LAG_SECONDS - self.lag) if self._oldest_missing else 0.0
-
-    def do(self, transaction: Transaction) -> None:
-        """Index the next piece and move the watermark, in one transaction."""
-        raw = transaction.raw
-        watermark = int(raw.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0])
-        rows = raw.execute(
-            f"SELECT {_FULL_ROW} FROM activities WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608
-            (watermark, INDEX_PIECE),
-        ).fetchall()
-        if rows:
-            _add_to_index(raw, rows)
-            raw.execute("UPDATE log_state SET value = ? WHERE name = 'indexed'", (str(rows[-1][0]),))
-        _drop_expired(raw, now())
-        self._pending = len(rows) == INDEX_PIECE
-        self._oldest_missing = (rows[-1][0] >> 12) / 1000 if self._pending else None
-
-
-def _drop_expired(raw: sqlite3.Connection, moment: Microseconds) -> None:
-    """Forget some idempotency keys whose time is over."""
-    raw.execute(
-        "DELETE FROM event_keys WHERE hash IN"
-        " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 500)",
-        (moment,),
-    )
-
-
-def _terms(row: Sequence[Any], refs: Iterable[str]) -> list[int]:
-    """The postings of a row (see `find`)."""
-    source, name, object_type = row[5], row[6], row[7]
-    terms = [term("all", ""), term("source", source), term("name", name)]
-    if object_type is not None:
-        terms.append(term("type", object_type))
-    return terms + [term("ref", ref) for ref in refs]
-
-
-def _index_entries(row: Sequence[Any]) -> tuple[list[int], str]:
-    """A row's postings and its words, as they stand in the index."""
-    text = decode_text(row[4])
-    context = parse_stored(bytes(text.context))
-    object_id = text.object["id"] if text.object else None
-    refs = refs_of(object_id, text.external_id, context)
-    words = words_of(text.name, text.description, text.object, text.actor, context)
-    return _terms(row, refs), " ".join([f"@{row[2].hex()}", *sorted(words)])
-
-
-def _add_to_index(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
-    postings: list[tuple[int, int, int]] = []
-    texts: list[tuple[int, str]] = []
-    for row in rows:
-        terms, words = _index_entries(row)
-        postings.extend((each, row[3], row[0]) for each in terms)
-        texts.append((row[0], words))
-    postings.sort()
-    _insert(raw, "INSERT OR IGNORE INTO postings", postings)
-    _insert(raw, "INSERT INTO words (rowid, folded)", texts)
-
-
 def _remove_from_index(raw: sqlite3.Connection, row: Sequence[Any]) -> None:
-    terms, words = _index_entries(row)
+    searched = read_searched(row[4])
     raw.executemany(
         "DELETE FROM postings WHERE (term, timestamp, position) = (?, ?, ?)",
-        [(t, row[3], row[0]) for t in terms],
+        [(each, row[3], row[0]) for each in terms_of(searched)],
     )
-    raw.execute("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", (row[0], words))
+    text = folded_text(row[2].hex(), searched.words)
+    raw.execute("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", (row[0], text))
 
 
 class SqliteLog:
@@ -256,7 +168,7 @@ class SqliteLog:
         self, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
     ) -> Page:
         """See `ActivityLog.page`."""
-        return await self._database.read(lambda raw: _page(raw, homes, filters, after, limit))
+        return await self._database.read(lambda raw: read_page(raw, homes, filters, after, limit))
 
     async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
         """See `ActivityLog.find`."""
@@ -272,11 +184,7 @@ class SqliteLog:
 
     async def stream_position(self) -> StreamPosition:
         """See `ActivityLog.stream_position`."""
-        return await self._database.read(self._stream_position)
-
-    def _stream_position(self, raw: sqlite3.Connection) -> StreamPosition:
-        generation = raw.execute("SELECT value FROM log_state WHERE name = 'generation'").fetchone()[0]
-        return StreamPosition(generation, self._appender.last_position(raw))
+        return await self._database.read(read_stream_position)
 
     async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
         """See `ActivityLog.delete`."""
@@ -290,8 +198,7 @@ class SqliteLog:
         if row is None:
             return None
         deletion = Deletion(self._appender.next_position(raw), row[2], activity_id)
-        indexed = int(raw.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0])
-        if row[0] <= indexed:
+        if row[0] <= watermark(raw):
             _remove_from_index(raw, row)
         raw.execute("DELETE FROM activities WHERE position = ?", (row[0],))
         raw.execute("INSERT INTO deletions VALUES (?, ?, ?, ?)", (deletion.position, row[2], *activity_id))
@@ -309,9 +216,10 @@ def _select(raw: sqlite3.Connection, columns: str, activity_id: ActivityId) -> A
 # Pages. Each is a walk over candidates in order, filtered, that ends when the page is full or SCAN_LIMIT is reached.
 
 
-def _page(
+def read_page(
     raw: sqlite3.Connection, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
 ) -> Page:
+    """See `ActivityLog.page`."""
     if filters.words:
         tokens = " OR ".join(f'"@{home.hex()}"' for home in homes)
         matches = _word_matches(raw, f"({tokens}) AND {_all_words(filters)}")
@@ -419,23 +327,11 @@ def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool]:
             and (filters.name is None or row[6] == filters.name)
             and (not types or row[7] in types)
             and (filters.actor_type is None or row[8] == filters.actor_type)
-            and (filters.ref is None or filters.ref in _row_refs(row))
-            and (not wanted or wanted <= _row_words(row))
+            and (filters.ref is None or filters.ref in read_searched(row[4]).refs)
+            and (not wanted or wanted <= read_searched(row[4]).words)
         )
 
     return matches
-
-
-def _row_refs(row: Sequence[Any]) -> list[str]:
-    text = decode_text(row[4])
-    return refs_of(
-        text.object["id"] if text.object else None, text.external_id, parse_stored(bytes(text.context))
-    )
-
-
-def _row_words(row: Sequence[Any]) -> set[str]:
-    text = decode_text(row[4])
-    return words_of(text.name, text.description, text.object, text.actor, parse_stored(bytes(text.context)))
 
 
 def _collect(rows: Iterable[Sequence[Any]], matches: Callable[[Sequence[Any]], bool], limit: int) -> Page:

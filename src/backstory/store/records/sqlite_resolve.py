@@ -80,7 +80,7 @@ class Resolution:
             self._fill(holder, match.additions)
         if publication.contact_name and not holder.named:
             holder = self._name(holder, publication.contact_name)
-        self._suggest(holder, match)
+        self._suggest(holder, match, identifiers)
         return Resolved(holder.contact_id, holder.contact_key, match.matched_by, match.conflicts)
 
     def _create(self, publication: Publication, match: Match) -> Holder:
@@ -145,13 +145,14 @@ class Resolution:
                 self._numbers[key] = [named if other == holder else other for other in holders]
         return named
 
-    def _suggest(self, holder: Holder, match: Match) -> None:
-        """Record the pairs that an agent should look at: they claim one identifier, or share one number alone."""
-        if not match.conflicts and match.shared is None:
-            return
+    def _suggest(self, holder: Holder, match: Match, identifiers: Sequence[Identifier]) -> None:
+        """Record the pairs that an agent should look at: both claim an identifier, or a new contact shares a number."""
         others = {conflict.contact_id: conflict.field for conflict in match.conflicts}
-        if match.shared is not None:
-            others |= {other.contact_id: "contact.phone" for other in self._numbers[match.shared]}
+        if match.shared is not None or match.holder is None:
+            numbers = [item for item in identifiers if item.kind.is_number]
+            others |= {other.contact_id: item.field for item in numbers for other in self._numbers[item.key]}
+        if not others:
+            return
         self._raw.executemany(
             "INSERT OR IGNORE INTO merge_suggestions VALUES (?, ?, ?, ?)",
             [

@@ -1,0 +1,97 @@
+"""The process beside a server that turns texts into index entries: `python -m backstory.store.log.index_worker`.
+
+Frames on standard input and output: eight bytes of length, then the bytes. In: a JSON array of `[position, contact key
+in hex, timestamp, body]`. Out: the postings as `[[term, timestamp, position], …]` and the words as `[[position,
+"words"], …]`, both sorted. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import hashlib
+import os
+import struct
+import sys
+from collections.abc import Iterable
+from typing import IO
+
+import msgspec
+from msgspec import Raw
+
+from backstory.model.searched import Searched, read_searched
+
+_LENGTH = struct.Struct(">Q")
+_PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
+_ENCODER = msgspec.json.Encoder()
+
+
+@functools.lru_cache(maxsize=16_384)
+def term(kind: str, value: str) -> int:
+    """The signed 64-bit name of a value in `postings`."""
+    hashed = hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=8).digest()
+    return int.from_bytes(hashed, "big", signed=True)
+
+
+def terms_of(searched: Searched) -> list[int]:
+    """The postings that an activity has."""
+    terms = [term("all", ""), term("source", searched.source), term("name", searched.name)]
+    if searched.object_type is not None:
+        terms.append(term("type", searched.object_type))
+    return terms + [term("ref", ref) for ref in searched.refs]
+
+
+def folded_text(contact_key: str, words: Iterable[str]) -> str:
+    """The words of an activity as they stand in the index, with its contact's key (in hex) before them."""
+    return " ".join([f"@{contact_key.lower()}", *sorted(words)])
+
+
+def index_piece(piece: bytes) -> tuple[bytes, bytes]:
+    """The postings and the words of a piece, as JSON."""
+    postings: list[tuple[int, int, int]] = []
+    texts: list[tuple[int, str]] = []
+    for position, contact_key, timestamp, body in _PIECE.decode(piece):
+        searched = read_searched(bytes(body))
+        postings.extend((each, timestamp, position) for each in terms_of(searched))
+        texts.append((position, folded_text(contact_key, searched.words)))
+    return _ENCODER.encode(sorted(postings)), _ENCODER.encode(sorted(texts))
+
+
+def write_frame(stream: IO[bytes], data: bytes) -> None:
+    """Send one frame."""
+    stream.write(_LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> bytes:
+    """Receive one frame.
+
+    Raises:
+        EOFError: the other side has ended.
+    """
+    length = stream.read(_LENGTH.size)
+    if len(length) < _LENGTH.size:
+        raise EOFError("the index worker's stream ended")
+    (size,) = _LENGTH.unpack(length)
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("the index worker's stream ended within a frame")
+    return data
+
+
+def main() -> None:
+    """Serve pieces until the input ends."""
+    gc.disable()  # nothing here makes cycles, and there is a lot of everything else
+    try:
+        while True:
+            for frame in index_piece(read_frame(sys.stdin.buffer)):
+                write_frame(sys.stdout.buffer, frame)
+    except EOFError:
+        return
+    except BrokenPipeError:  # nobody reads the answer any more; the interpreter must not try to flush it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

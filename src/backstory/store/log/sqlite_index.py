@@ -1,0 +1,226 @@
+"""The search index of the SQLite log: postings and words, built behind a durable watermark, in sorted bulk.
+
+The texts are read and split by a process of its own (`index_worker.py`): that is most of the work, and in this process
+it would take the interpreter from the publishers. Rows go to it and come back as JSON text that SQLite writes and reads
+itself, one statement each, so that the writer's thread never has to win the interpreter back row by row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import IO, NamedTuple
+
+import pysqlite3 as sqlite3
+import structlog
+
+from backstory.model.ids import Position
+from backstory.model.moment import Microseconds, now
+from backstory.store.log.index_worker import read_frame, write_frame
+from backstory.store.sqlite_database import Transaction
+
+PIECE_ROWS = 1_000
+PIECE_BYTES = 4 * 1024 * 1024
+LAG_SECONDS = 0.2
+"""How old the oldest missing entry becomes before the index follows: bulk is far cheaper than one at a time."""
+
+POLL_SECONDS = 0.25
+"""How often it looks for what other processes appended."""
+
+REPLY_POLL_SECONDS = 0.002
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+_READ_PIECE = """
+SELECT '[' || group_concat('[' || columns || ',' || body || ']') || ']', max(position), count(*) FROM (
+    SELECT position, CAST(body AS TEXT) AS body,
+           position || ',"' || hex(contact_key) || '",' || timestamp AS columns,
+           sum(length(body)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS before
+      FROM (SELECT position, contact_key, timestamp, body FROM activities WHERE position > ? ORDER BY position LIMIT ?)
+) WHERE coalesce(before, 0) < ?
+"""
+_WRITE_POSTINGS = """
+INSERT OR IGNORE INTO postings
+SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+"""
+_WRITE_WORDS = "INSERT INTO words (rowid, folded) SELECT value ->> 0, value ->> 1 FROM json_each(?)"
+
+
+class _Piece(NamedTuple):
+    """Rows that are with the worker: behind which watermark, up to where, and whether more wait behind them.
+
+    `read_at` is the newest deletion's position when they were read.
+    """
+
+    behind: Position
+    last: Position
+    full: bool
+    read_at: Position
+
+
+class Indexer:
+    """The writer's chore. One piece is with the worker at a time; what comes back is written in one transaction."""
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+        self._piece: _Piece | None = None
+        self._oldest_missing: float | None = None  # seconds since the epoch, as the next one
+        self._first_behind_piece: float | None = None
+        self._next_look = 0.0  # on the monotonic clock, as the next one
+        self._not_before = 0.0
+
+    def note_append(self) -> None:
+        """There is something new to index."""
+        if self._piece is not None and self._first_behind_piece is None:
+            self._first_behind_piece = time.time()
+        if self._oldest_missing is None:
+            self._oldest_missing = time.time()
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
+        oldest = self._oldest_missing
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest)
+
+    def due_in(self) -> float:
+        """Seconds until there is something to do, 0 for now."""
+        resting = self._not_before - time.monotonic()
+        if resting > 0:
+            return resting
+        if self._piece is not None and self._worker is not None:
+            return 0.0 if self._worker.has_answered() else REPLY_POLL_SECONDS
+        until_look = max(0.0, self._next_look - time.monotonic())
+        if self._oldest_missing is None:
+            return until_look
+        return min(until_look, max(0.0, LAG_SECONDS - self.lag))
+
+    def do(self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
+        """Take the worker's answer where there is one, and give it the next piece where there is more."""
+        try:
+            if self._piece is not None:
+                self._write(self._piece, begin)
+            else:
+                self._read(raw)
+        except (OSError, EOFError) as error:
+            log.warning("index_worker_lost", error=str(error))
+            self._forget_worker()
+            self._not_before = time.monotonic() + RETRY_SECONDS
+        except sqlite3.Error:
+            self._not_before = time.monotonic() + RETRY_SECONDS
+            raise
+
+    def _read(self, raw: sqlite3.Connection) -> None:
+        self._next_look = time.monotonic() + POLL_SECONDS
+        behind, read_at = watermark(raw), _last_deletion(raw)
+        text, last, count = raw.execute(_READ_PIECE, (behind, PIECE_ROWS, PIECE_BYTES)).fetchone()
+        if not count:
+            self._oldest_missing = None
+            return
+        if self._worker is None:
+            self._worker = _Worker()
+        self._first_behind_piece = None
+        self._worker.ask(text.encode())
+        self._piece = _Piece(behind, last, count == PIECE_ROWS or len(text) > PIECE_BYTES, read_at)
+
+    def _write(self, piece: _Piece, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
+        assert self._worker is not None, "a piece is with a worker"
+        postings, words = self._worker.answer()
+        self._piece = None
+        with begin() as transaction:
+            raw = transaction.raw
+            current = _is_current(raw, piece)
+            if current:
+                _write_entries(raw, postings, words, piece.last)
+            _drop_expired(raw, now())
+        if current:  # else the same rows are read again
+            self._oldest_missing = (piece.last >> 12) / 1000 if piece.full else self._first_behind_piece
+
+    def _forget_worker(self) -> None:
+        self._piece = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def close(self) -> None:
+        """Let the worker go; what it was doing is done again at the next start."""
+        self._forget_worker()
+
+
+def watermark(raw: sqlite3.Connection) -> Position:
+    """The position up to which everything is indexed."""
+    return int(raw.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0])
+
+
+def _last_deletion(raw: sqlite3.Connection) -> Position:
+    return int(raw.execute("SELECT coalesce(max(position), 0) FROM deletions").fetchone()[0])
+
+
+def _is_current(raw: sqlite3.Connection, piece: _Piece) -> bool:
+    """Whether a piece may be written: nobody else wrote it meanwhile, and nothing of it was deleted."""
+    gone = raw.execute(
+        "SELECT count(*) FROM deletions WHERE position > ? AND deleted > ? AND deleted <= ?",
+        (piece.read_at, piece.behind, piece.last),
+    ).fetchone()[0]
+    return watermark(raw) == piece.behind and not gone
+
+
+def _write_entries(raw: sqlite3.Connection, postings: bytes, words: bytes, last: Position) -> None:
+    raw.execute(_WRITE_POSTINGS, (postings.decode(),))
+    raw.execute(_WRITE_WORDS, (words.decode(),))
+    raw.execute("UPDATE log_state SET value = ? WHERE name = 'indexed'", (str(last),))
+
+
+def _drop_expired(raw: sqlite3.Connection, moment: Microseconds) -> None:
+    """Forget some idempotency keys whose time is over."""
+    raw.execute(
+        "DELETE FROM event_keys WHERE hash IN"
+        " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 500)",
+        (moment,),
+    )
+
+
+class _Worker:
+    """The process that reads and splits texts. It ends by itself when this process does: its input ends then."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "backstory.store.log.index_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=True,
+            start_new_session=True,  # a Ctrl-C is for the server, which stops its worker itself
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input: IO[bytes] = self._process.stdin
+        self._output: IO[bytes] = self._process.stdout
+
+    def ask(self, text: bytes) -> None:
+        """Send a piece."""
+        write_frame(self._input, text)
+
+    def has_answered(self) -> bool:
+        """Whether the answer has begun to arrive (or the worker has died, which reading it will tell)."""
+        return bool(select.select([self._output], [], [], 0)[0])
+
+    def answer(self) -> tuple[bytes, bytes]:
+        """The piece's postings and words, as JSON."""
+        return read_frame(self._output), read_frame(self._output)
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+        self._output.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.kill(self._process.pid, 9)
+            self._process.wait()
