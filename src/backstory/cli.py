@@ -25,7 +25,7 @@ from rich.table import Table
 
 from backstory import __version__
 from backstory.config import SETTINGS, Settings, read_settings
-from backstory.errors import OperatorError
+from backstory.errors import BackstoryError, OperatorError
 from backstory.model.access import AuditEntry, Role
 from backstory.model.moment import format_moment, now
 from backstory.observe import configure_logs
@@ -44,7 +44,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except OperatorError as error:
+        except BackstoryError as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -14,7 +14,8 @@ import msgspec
 from backstory.errors import BackstoryError, FieldErrors, OperatorError
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
-from backstory.model.activity import Activity, Body, Origin, Publication, Published
+from backstory.model.activity import Activity, Body, Origin, Publication, Published, SentContact
+from backstory.model.contact import Contact
 from backstory.model.moment import now
 from backstory.model.page import Filters
 from backstory.store.base import Bookmark, Store
@@ -57,12 +58,15 @@ class _Line(NamedTuple):
 class _Importer:
     """One import: reads lines, publishes groups, notes what was refused."""
 
-    def __init__(self, store: Store, rejected: Path, name: str | None, phone_region: str | None) -> None:
+    def __init__(
+        self, store: Store, rejected: Path, name: str | None, phone_region: str | None, noted: set[int]
+    ) -> None:
         self._store = store
         self._rejected_path = rejected
         self._rejected_file: IO[str] | None = None
         self._name = name
         self._region = phone_region
+        self._noted = noted
         self.published = self.duplicates = self.rejected = 0
 
     async def publish(self, lines: list[_Line]) -> None:
@@ -90,14 +94,19 @@ class _Importer:
 
     def _refuse(self, line: _Line, error: Exception) -> None:
         self.rejected += 1
+        text = line.text.decode(errors="replace").rstrip("\r\n")
+        if hash((line.number, text)) in self._noted:
+            return
         if self._rejected_file is None:
-            self._rejected_file = self._rejected_path.open("a")
+            try:
+                self._rejected_file = self._rejected_path.open("a")
+            except OSError as problem:
+                raise OperatorError(f"{self._rejected_path} cannot be written: {problem}") from problem
         errors = (
             [{"field": fault.field, "code": fault.code, "message": fault.message} for fault in error.faults]
             if isinstance(error, FieldErrors)
             else [{"field": None, "code": getattr(error, "code", "refused"), "message": str(error)}]
         )
-        text = line.text.decode(errors="replace").rstrip("\r\n")
         json.dump(
             {"line": line.number, "errors": errors, "request": text}, self._rejected_file, ensure_ascii=False
         )
@@ -119,7 +128,9 @@ async def import_file(
     """
     name = None if file == "-" else _name_of(Path(file))
     start = await store.bookmark(name) if name and not again else None
-    importer = _Importer(store, rejected, name, phone_region)
+    # Refused lines are noted before their group is durable: what a killed import noted too early is not noted twice.
+    noted = _noted_behind(rejected, start.line if start else 0) if name and not again else set()
+    importer = _Importer(store, rejected, name, phone_region, noted)
     with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:  # noqa: ASYNC230 - a tool, no server
         try:
             for group, done in _groups(stream, start):
@@ -130,6 +141,24 @@ async def import_file(
     return Summary(
         importer.published, importer.duplicates, importer.rejected, start.line if start else 0, rejected
     )
+
+
+def _noted_behind(rejected: Path, line: int) -> set[int]:
+    """Hashes of the refused lines behind a line that are in the file already; a line cut off by a crash is removed."""
+    if not rejected.exists():
+        return set()
+    noted: set[int] = set()
+    whole = 0
+    with rejected.open("r+b") as file:
+        for text in file:
+            if not text.endswith(b"\n"):
+                file.truncate(whole)
+                break
+            whole += len(text)
+            entry = json.loads(text)
+            if entry["line"] > line:
+                noted.add(hash((entry["line"], entry["request"])))
+    return noted
 
 
 def _name_of(path: Path) -> str:
@@ -182,7 +211,7 @@ async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: Au
     for activity in reversed(activities):
         origin = await store.log.origin(activity.id)
         if origin is not None:
-            out.write(_request_line(activity, origin))
+            out.write(_request_line(activity, origin, contact))
     out.flush()
     return len(activities)
 
@@ -191,8 +220,8 @@ _BODY = msgspec.json.Decoder(Body)
 _ORIGIN = msgspec.json.Decoder(Origin)
 
 
-def _request_line(activity: Activity, origin: bytes) -> bytes:
-    """An activity as the publish request that would make it."""
+def _request_line(activity: Activity, origin: bytes, contact: Contact) -> bytes:
+    """An activity as the publish request that would make it, in any installation."""
     body = _BODY.decode(activity.body)
     sent = {
         "id": body.external_id,
@@ -207,6 +236,17 @@ def _request_line(activity: Activity, origin: bytes) -> bytes:
     }
     request = {
         "activity": {name: value for name, value in sent.items() if value is not None},
-        "contact": _ORIGIN.decode(origin).contact,
+        "contact": _sent_contact(_ORIGIN.decode(origin).contact, contact),
     }
     return msgspec.json.format(msgspec.json.encode(request), indent=-1) + b"\n"
+
+
+_IDENTIFIERS = ("unique_external_id", "email", "facebook_id", "twitter_id", "phone", "mobile")
+
+
+def _sent_contact(sent: SentContact, contact: Contact) -> SentContact:
+    """The identifiers as sent. Our own number is somebody else's elsewhere: what else is known stands in for it."""
+    if sent.id is None:
+        return sent
+    known = {name: getattr(sent, name) or getattr(contact, name) for name in _IDENTIFIERS}
+    return msgspec.structs.replace(sent, id=None, **known)

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.load import Load, check_sound, stored
 from tests.http.test_publish import email, publish
 from tests.http.wire import Viewer
-from tests.support import Installation, publish_request, wait_until
+from tests.support import Installation, publish_request
 
 
 def new_contact(server: Installation) -> int:
@@ -26,7 +26,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_backup_under_load_is_whole(server: Installation, tmp_path: Path) -> None:
     load = Load(server, "x")
-    wait_until(lambda: len(load.answered) >= 300, what="some answers")
+    load.wait_for(300)
     before = dict(load.answered)
     copy = tmp_path / "copy.db"
     done = server.cli("backup", str(copy))
@@ -127,7 +127,7 @@ def test_a_stream_of_before_is_told_to_read_afresh(installation: Installation, t
     server.start()
     viewer = Viewer(server, contact_id, last=position)
     assert viewer.wait_for(1)[0].kind == "reset"
-    wait_until(lambda: viewer.ended, what="the end of the stream")
+    viewer.wait_until_ended()
 
 
 def test_a_running_server_is_not_restored_over(server: Installation, tmp_path: Path) -> None:
@@ -184,6 +184,8 @@ def test_a_restore_into_a_new_place(installation: Installation, tmp_path: Path) 
     target = f"sqlite:///{tmp_path}/elsewhere.db"
     assert server.cli("restore", str(tmp_path / "copy.db"), "--database", target).returncode == 0
     assert stored_contacts(tmp_path / "elsewhere.db") == [number]
-    done = server.cli("restore", str(tmp_path / "copy.db"), "--database", f"sqlite:///{tmp_path}/no/x.db", check=False)
+    done = server.cli(
+        "restore", str(tmp_path / "copy.db"), "--database", f"sqlite:///{tmp_path}/no/x.db", check=False
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -151,7 +151,16 @@ def test_a_host_that_cannot_be_listened_on_is_named(tmp_path: Path) -> None:
 def test_from_nothing_to_a_key_that_works(tmp_path: Path) -> None:
     made = run(
         tmp_path,
-        *("agents", "create", "rachel@example.com", "--name", "Rachel", "--role", "admin", "--password-stdin"),
+        *(
+            "agents",
+            "create",
+            "rachel@example.com",
+            "--name",
+            "Rachel",
+            "--role",
+            "admin",
+            "--password-stdin",
+        ),
         stdin=f"{PASSWORD}\n",
     )
     assert made.returncode == 0, made.stderr
@@ -244,7 +253,9 @@ def test_a_key_ends_by_itself(installation: Installation) -> None:
         day = 24 * 3600 * 1_000_000
         (left,) = connection.execute("SELECT max(expires_at) - max(created_at) FROM api_keys").fetchone()
         assert abs(left - day) < 60_000_000
-        connection.execute("UPDATE api_keys SET expires_at = expires_at - ? WHERE expires_at IS NOT NULL", (day,))
+        connection.execute(
+            "UPDATE api_keys SET expires_at = expires_at - ? WHERE expires_at IS NOT NULL", (day,)
+        )
         connection.commit()
     assert "expired" in installation.cli("keys", "list").stdout
     installation.start()
@@ -253,7 +264,9 @@ def test_a_key_ends_by_itself(installation: Installation) -> None:
 
 
 def test_everything_done_here_is_audited(installation: Installation) -> None:
-    installation.cli("agents", "create", "new@example.com", "--name", "New", "--password-stdin", stdin=PASSWORD)
+    installation.cli(
+        "agents", "create", "new@example.com", "--name", "New", "--password-stdin", stdin=PASSWORD
+    )
     installation.cli("keys", "create", "--source", "x")
     installation.cli("keys", "revoke", "1")
     with closing(sqlite3.connect(installation.database)) as connection:

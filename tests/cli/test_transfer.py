@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ def requests(count: int, *, bad_every: int = 0) -> Iterator[dict[str, Any]]:
 
 def lines_stored(database: Path) -> list[str]:
     with closing(sqlite3.connect(database)) as connection:
-        return [json.loads(row[0])["object"]["id"] for row in connection.execute("SELECT body FROM activities")]
+        return [
+            json.loads(row[0])["object"]["id"] for row in connection.execute("SELECT body FROM activities")
+        ]
 
 
 def test_an_import_and_its_rejected_lines(installation: Installation, tmp_path: Path) -> None:
@@ -65,7 +69,9 @@ def test_an_import_and_its_rejected_lines(installation: Installation, tmp_path: 
     assert "5 lines were refused" in done.stderr
     assert "in.ndjson.rejected.ndjson" in done.stderr.replace("\n", "")
     assert set(stored(installation.database)) == {"a", "d", "g"}
-    rejected = [json.loads(line) for line in (tmp_path / "in.ndjson.rejected.ndjson").read_text().splitlines()]
+    rejected = [
+        json.loads(line) for line in (tmp_path / "in.ndjson.rejected.ndjson").read_text().splitlines()
+    ]
     assert {line["line"]: sorted(error["field"] or "-" for error in line["errors"]) for line in rejected} == {
         3: ["-"],
         5: ["activity.actor.type", "activity.name"],
@@ -106,6 +112,14 @@ def test_standard_input(installation: Installation) -> None:
     assert "0 activities imported" in installation.cli("import", "-", stdin="").stderr
 
 
+def has_more(database: Path, count: int) -> bool:
+    return len(lines_stored(database)) > count
+
+
+def has_more(database: Path, count: int) -> bool:
+    return len(lines_stored(database)) > count
+
+
 def test_an_import_that_was_killed_goes_on_without_losing_or_doubling(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -120,10 +134,7 @@ def test_an_import_that_was_killed_goes_on_without_losing_or_doubling(
             stderr=subprocess.DEVNULL,
         )
         before = len(lines_stored(installation.database))
-        wait_until(
-            lambda p=process, b=before: len(lines_stored(installation.database)) > b or p.poll() is not None,
-            seconds=30,
-        )
+        wait_until(partial(has_more, installation.database, before), seconds=30, what="more lines")
         process.kill()
         kills += process.wait() == -9
     assert kills >= 3, "it was killed in the middle"
@@ -145,11 +156,16 @@ def test_an_import_beside_a_server(server: Installation, tmp_path: Path) -> None
         count = 3_500
         file = write_lines(
             tmp_path / "in.ndjson",
-            [publish_request(name=run, object={"id": f"{run}-{n}"}, contact={"email": mail}) for n in range(count)],
+            [
+                publish_request(name=run, object={"id": f"{run}-{n}"}, contact={"email": mail})
+                for n in range(count)
+            ],
         )
         done = server.cli("import", str(file))
         assert "3,500 activities imported" in done.stderr
-        told = wait_until(lambda: [e for e in viewer.events if e.kind == "reset"] or len(viewer.events) == count)
+        told = wait_until(
+            lambda: [e for e in viewer.events if e.kind == "reset"] or len(viewer.events) == count
+        )
         assert told
         viewer.cut()
         last = wait_until(lambda: api.get(ACTIVITIES, params={"ref": f"{run}-{count - 1}"}).json(), seconds=5)
@@ -216,7 +232,10 @@ def test_an_export_makes_the_same_contact_elsewhere(installation: Installation, 
     assert contact["email"] == mail
     assert contact["unique_external_id"] == external
     changed = {"id", "contact_id", "received_at"}
-    strip = [[{k: v for k, v in each.items() if k not in changed} for each in side] for side in (before, after.json())]
+    strip = [
+        [{k: v for k, v in each.items() if k not in changed} for each in side]
+        for side in (before, after.json())
+    ]
     assert strip[0] == strip[1]
     assert context in after.content
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.http.wire import ACTIVITIES, basic
-from tests.support import Installation, publish_request
+from tests.support import Installation, publish_request, wait_until, wait_until
 
 
 class Load:
@@ -60,6 +60,14 @@ class Load:
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
+    def wait_for(self, answers: int) -> None:
+        """Until so many were answered 200."""
+        wait_until(lambda: len(self.answered) >= answers, what=f"{answers} answers")
+
+    def wait_for(self, answers: int) -> None:
+        """Until so many were answered 200."""
+        wait_until(lambda: len(self.answered) >= answers, what=f"{answers} answers")
+
     def join(self) -> None:
         """Wait until every connection has ended (the server is gone)."""
         for thread in self._threads:
@@ -97,5 +105,3 @@ def check_all_there(load: Load, database: Path) -> None:
     assert {event: there.get(event) for event in load.answered} == {
         event: [id_] for event, id_ in load.answered.items()
     }
-
-

@@ -7,12 +7,15 @@ import random
 import re
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.faults.load import Load, check_all_there, check_sound
 from tests.http.test_publish import email, publish
+from tests.http.wire import find
+from tests.http.wire import find
 from tests.support import Installation, publish_request, wait_until
 
 KILLS = 20
@@ -31,7 +34,7 @@ def test_twenty_kills_under_load(installation: Installation) -> None:
             for event in unanswered:
                 answered[event] = publish(client, publish_request(id=event))["id"]
         load = Load(server, f"r{round_}", replay=True)
-        wait_until(lambda now=load: len(now.answered) >= 10, what="some answers")
+        load.wait_for(10)
         time.sleep(chance.uniform(0, 0.3))  # the moment of the crash is what varies
         server.kill()
         load.join()
@@ -49,12 +52,12 @@ def test_twenty_kills_under_load(installation: Installation) -> None:
 def test_what_was_not_indexed_is_found_after_a_crash(installation: Installation) -> None:
     server = installation.start()
     load = Load(server, "x")
-    wait_until(lambda: len(load.answered) >= 200, what="some answers")
+    load.wait_for(200)
     server.kill()
     load.join()
     with installation.start().client() as api:
         for event in (min(load.answered), max(load.answered)):
-            found = wait_until(lambda e=event: api.get("/api/v2/contact-activities", params={"ref": e}).json())
+            found = wait_until(partial(find, api, ref=event))
             assert found[0]["id"] == load.answered[event]
 
 

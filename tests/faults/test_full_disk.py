@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 
 from tests.faults.load import check_sound, stored
 from tests.http.test_publish import email, unique
-from tests.http.wire import ACTIVITIES
+from tests.http.wire import ACTIVITIES, find, find
 from tests.support import Installation, publish_request, wait_until
 
 MEBI = 1024 * 1024
@@ -68,19 +70,23 @@ def test_a_full_disk_and_room_again(small_disk: Path) -> None:
             assert answered
             for _ in range(5):
                 event = unique("evt")
-                big = publish_request(id=event, context={"x": os.urandom(400_00).hex()}, contact={"email": email()})
+                big = publish_request(
+                    id=event, context={"x": os.urandom(400_00).hex()}, contact={"email": email()}
+                )
                 answer = client.post(ACTIVITIES, json=big)
                 if answer.status_code == 200:  # a smaller one may still fit
                     answered.add(event)
                 else:
                     check_refusal(answer)
             # Reading goes on, and the process lives.
-            assert len(client.get(ACTIVITIES.replace("contact-activities", "contacts/1/activities")).json()) == 1
+            assert (
+                len(client.get(ACTIVITIES.replace("contact-activities", "contacts/1/activities")).json()) == 1
+            )
             assert httpx.get(f"{server.url}/healthz").status_code == 200
             ballast.unlink()
             # Nobody publishes: what is stored is found all the same.
             for event in answered:
-                wait_until(lambda e=event: client.get(ACTIVITIES, params={"ref": e}).json(), what="the index")
+                wait_until(partial(find, client, ref=event), what="the index")
             assert client.post(ACTIVITIES, json=publish_request(id="after")).status_code == 200
             wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, what="readiness")
         server.stop()
@@ -102,6 +108,8 @@ def test_readiness_tells_of_a_full_disk(small_disk: Path) -> None:
             left = shutil.disk_usage(small_disk).free
             with (small_disk / "rest").open("wb", buffering=0) as rest:
                 rest.write(b"x" * left)
+            # Each probe commits a little, as a publication does; the file's own last free pages go first.
+            wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, what="the refusal")
             check_refusal(httpx.get(f"{server.url}/readyz"))
             (small_disk / "ballast").unlink()
             wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, what="readiness")

@@ -24,7 +24,9 @@ STOPPED = (0, -signal.SIGTERM)
 """Uvicorn ends by the signal itself once everything is done."""
 
 
-def serve(installation: Installation, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def serve(
+    installation: Installation, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`backstory serve` where it is expected to end by itself."""
     return subprocess.run(
         [sys.executable, "-m", "backstory", "serve", "--port", "0", *arguments],
@@ -38,7 +40,7 @@ def serve(installation: Installation, *arguments: str, **environment: str) -> su
 
 def test_sigterm_under_load_answers_what_it_took(server: Installation) -> None:
     load = Load(server, "x", threads=16)
-    wait_until(lambda: len(load.answered) >= 200, what="some answers")
+    load.wait_for(200)
     process = server.process
     assert process is not None
     process.send_signal(signal.SIGTERM)
@@ -120,7 +122,9 @@ def test_a_newer_database_is_refused_by_an_older_program(installation: Installat
     assert "upgrade the program" in done.stderr.replace("\n", " ")
 
 
-def test_a_database_of_another_program_is_refused_untouched(installation: Installation, tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_refused_untouched(
+    installation: Installation, tmp_path: Path
+) -> None:
     other = tmp_path / "other.db"
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE theirs (x)")

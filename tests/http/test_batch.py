@@ -120,7 +120,9 @@ def test_a_batch_that_is_none(api: httpx.Client, body: Any, expected: dict[str, 
     assert {error["field"]: error["code"] for error in answer.json()["errors"]} == expected
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"activities": [], "activities": []}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"activities": [], "activities": []}', b"\xff", b"[" * 100_000]
+)
 def test_a_batch_that_is_not_json(api: httpx.Client, body: bytes) -> None:
     answer = api.post(BATCH, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400

@@ -169,14 +169,13 @@ def test_a_slow_body_that_is_too_large_is_answered_after_a_while(
 
 def test_expect_100_continue_is_answered_without_the_body(shared_server: Installation) -> None:
     with RawConnection(shared_server.url) as connection:
-        connection.head(
-            "POST", ACTIVITIES, None, JSON, "Content-Length: 100000000", "Expect: 100-continue"
-        )
+        connection.head("POST", ACTIVITIES, None, JSON, "Content-Length: 100000000", "Expect: 100-continue")
         assert connection.answer().status == 401
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-ndjson", "json"]
+    "kind",
+    ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-ndjson", "json"],
 )
 def test_other_types_are_415(api: httpx.Client, kind: str) -> None:
     answer = post(api, ACTIVITIES, padded(500), **{"Content-Type": kind})
@@ -248,7 +247,9 @@ def test_what_is_not_json_is_said_so(api: httpx.Client, body: bytes) -> None:
         assert answer.json()["code"] == "invalid_json", (path, body[:100], answer.text[:200])
 
 
-@pytest.mark.parametrize("place", ["activity", "activity.name", "activity.context", "contact", "contact.email"])
+@pytest.mark.parametrize(
+    "place", ["activity", "activity.name", "activity.context", "contact", "contact.email"]
+)
 def test_nesting_of_every_depth_has_a_documented_answer(api: httpx.Client, place: str) -> None:
     """Just below the parser's own limit the messages and the checks must not break either."""
     for depth in (31, 32, 33, 100, 400, 900, *range(950, 1010, 3), 2_000):

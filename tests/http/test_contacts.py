@@ -53,7 +53,9 @@ def test_a_contact_has_exactly_the_documented_keys(api: httpx.Client) -> None:
     assert (contact["first_name"], contact["last_name"]) == ("Rachel", "Karen Green")
     assert MOMENT.fullmatch(contact["created_at"])
     assert MOMENT.fullmatch(contact["updated_at"])
-    assert created.headers["Location"] == f"{api.base_url}/api/v2/contacts/{contact['id']}".replace("//api", "/api")
+    assert created.headers["Location"] == f"{api.base_url}/api/v2/contacts/{contact['id']}".replace(
+        "//api", "/api"
+    )
     assert api.get(created.headers["Location"]).json() == contact
 
 
@@ -62,7 +64,16 @@ def test_blank_fields_are_null_and_lists_empty(api: httpx.Client) -> None:
     assert list(contact) == KEYS
     assert contact["name"] == "A"
     assert contact["language"] == "en"
-    for name in ("phone", "mobile", "address", "job_title", "last_name", "company_id", "avatar", "csat_rating"):
+    for name in (
+        "phone",
+        "mobile",
+        "address",
+        "job_title",
+        "last_name",
+        "company_id",
+        "avatar",
+        "csat_rating",
+    ):
         assert contact[name] is None, name
     assert contact["tags"] == contact["other_emails"] == contact["other_companies"] == []
     assert contact["custom_fields"] == {}

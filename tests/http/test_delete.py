@@ -33,7 +33,7 @@ def test_a_deleted_activity_is_gone_from_every_reading(api: httpx.Client) -> Non
     order, word, mail = unique("order"), unique("w").replace("-", ""), email()
     request = publish_request(name=word, context={"Order id": order}, contact={"email": mail})
     kept, gone = publish(api, request), publish(api, request)
-    queries = (
+    queries: tuple[tuple[str, dict[str, str]], ...] = (
         (f"/api/v2/contacts/{gone['contact_id']}/activities", {}),
         (f"/api/v2/contacts/{gone['contact_id']}/activities", {"q": word}),
         (ACTIVITIES, {"ref": order}),
@@ -42,7 +42,9 @@ def test_a_deleted_activity_is_gone_from_every_reading(api: httpx.Client) -> Non
     )
 
     def found() -> list[set[str]]:
-        return [{activity["id"] for activity in api.get(path, params=query).json()} for path, query in queries]
+        return [
+            {activity["id"] for activity in api.get(path, params=query).json()} for path, query in queries
+        ]
 
     wait_until(lambda: found() == [{kept["id"], gone["id"]}] * len(queries), what="the index")
     assert api.delete(f"{ACTIVITIES}/{gone['id']}").status_code == 204
@@ -54,7 +56,9 @@ def test_a_deleted_activity_is_gone_from_every_reading(api: httpx.Client) -> Non
 def test_its_text_is_gone_from_the_file(server: Installation) -> None:
     secret = unique("SECRET")
     with server.client() as api:
-        published = publish(api, publish_request(name=secret, context={"x": secret}, contact={"email": email()}))
+        published = publish(
+            api, publish_request(name=secret, context={"x": secret}, contact={"email": email()})
+        )
         wait_until(lambda: api.get(ACTIVITIES, params={"name": secret}).json(), what="the index")
         assert api.delete(f"{ACTIVITIES}/{published['id']}").status_code == 204
     server.stop()
@@ -65,7 +69,9 @@ def test_its_text_is_gone_from_the_file(server: Installation) -> None:
         assert secret.lower().replace("-", "").encode() not in file.read_bytes(), file
 
 
-def test_a_deletion_is_audited_without_personal_values(shared_server: Installation, api: httpx.Client) -> None:
+def test_a_deletion_is_audited_without_personal_values(
+    shared_server: Installation, api: httpx.Client
+) -> None:
     mail = email()
     published = publish(
         api, publish_request(name="Told us a secret", contact={"email": mail, "name": "Rachel Zane"})
@@ -120,7 +126,9 @@ def test_refused_requests_are_kept_for_an_admin(shared_server: Installation, api
     assert first["source"] == SOURCE
     assert isinstance(first["key_id"], int)
     assert first["at"].endswith("Z")
-    assert [(error["field"], error["code"]) for error in first["errors"]] == [("activity.name", "invalid_value")]
+    assert [(error["field"], error["code"]) for error in first["errors"]] == [
+        ("activity.name", "invalid_value")
+    ]
     assert json.loads(first["body"]) == bad
     assert item["path"] == BATCH
     assert foreign["errors"][0]["code"] == "access_denied"

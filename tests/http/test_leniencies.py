@@ -38,8 +38,8 @@ def test_keys_by_every_spelling(shared_server: Installation, spelling: str) -> N
 
 def test_the_last_of_a_repeated_parameter_counts(api: httpx.Client) -> None:
     mail = email()
-    for _ in range(3):
-        contact_id = api.post(ACTIVITIES, json=publish_request(contact={"email": mail})).json()["contact_id"]
+    request = publish_request(contact={"email": mail})
+    contact_id, *_ = [api.post(ACTIVITIES, json=request).json()["contact_id"] for _ in range(3)]
     path = f"/api/v2/contacts/{contact_id}/activities"
     assert len(api.get(f"{path}?per_page=1&per_page=100&per_page=2").json()) == 2
     assert len(api.get(f"{path}?name=nothing&name=Transaction+failed").json()) == 3

@@ -134,7 +134,10 @@ def test_identifiers_that_nobody_has_are_added(api: httpx.Client) -> None:
     assert contact["unique_external_id"] == external
     for known in ({"email": second}, {"email": second.upper()}, {"unique_external_id": external}):
         assert publish(api, publish_request(contact=known))["contact_id"] == contact_id
-    assert publish(api, publish_request(contact={"unique_external_id": external.upper()}))["contact_id"] != contact_id
+    assert (
+        publish(api, publish_request(contact={"unique_external_id": external.upper()}))["contact_id"]
+        != contact_id
+    )
 
 
 def test_a_made_name_counts_as_no_name(api: httpx.Client) -> None:
@@ -302,7 +305,7 @@ def test_an_absent_object_is_one_fault(api: httpx.Client) -> None:
     no_actor = publish_request()
     del no_actor["activity"]["actor"]
     assert errors_of(api, no_actor) == {"activity.actor": "missing_field"}
-    blank = {"email": " ", "phone": "", "twitter_id": None, "identities": []}
+    blank: dict[str, Any] = {"email": " ", "phone": "", "twitter_id": None, "identities": []}
     assert errors_of(api, publish_request(contact=blank)) == {"contact": "missing_field"}
 
 
@@ -365,7 +368,9 @@ def test_blank_links_and_nulls_count_as_absent(api: httpx.Client) -> None:
         id=None,
     )
     activity = api.get(f"{ACTIVITIES}/{publish(api, request)['id']}").json()
-    assert [activity[name] for name in ("link", "description", "object", "context", "external_id")] == [None] * 5
+    assert [activity[name] for name in ("link", "description", "object", "context", "external_id")] == [
+        None
+    ] * 5
 
 
 # What was sent comes back.
@@ -447,4 +452,6 @@ def test_a_source_key_publishes_under_its_own_names_only(shared_server: Installa
         # Rights come before faults.
         wrong = publish_request(source={"name": "stripe"}, name="", contact={})
         assert client.post(ACTIVITIES, json=wrong).status_code == 403
-        assert client.post(ACTIVITIES, json=publish_request(source={"name": SOURCE}, name="")).status_code == 400
+        assert (
+            client.post(ACTIVITIES, json=publish_request(source={"name": SOURCE}, name="")).status_code == 400
+        )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.http.test_publish import email, publish, unique
-from tests.http.wire import ACTIVITIES, BATCH
+from tests.http.wire import ACTIVITIES, BATCH, find, find
 from tests.support import Installation, publish_request, wait_until
 
 KEYS = {
@@ -135,7 +137,9 @@ def test_a_page_has_thirty_by_default(api: httpx.Client, history: dict[str, Any]
 
 def test_links_have_the_host_that_the_client_used(api: httpx.Client, history: dict[str, Any]) -> None:
     path = f"/api/v2/contacts/{history['contact']}/activities"
-    url = next_url(api.get(f"{path}?per_page=5&q=caf%C3%A9&source=shopify&source=stripe", headers={"Host": "a.test:1"}))
+    url = next_url(
+        api.get(f"{path}?per_page=5&q=caf%C3%A9&source=shopify&source=stripe", headers={"Host": "a.test:1"})
+    )
     assert url is not None
     assert url.startswith(f"http://a.test:1{path}?")
     query = httpx.URL(url).params
@@ -164,7 +168,10 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
     ({"actor_type": "agent"}, lambda a: a["actor"]["type"] == "agent"),
     ({"since": "2023-01-03T00:00:00Z"}, lambda a: a["timestamp"] >= "2023-01-03"),
     ({"until": "2023-01-03"}, lambda a: a["timestamp"] < "2023-01-03"),
-    ({"since": "2023-01-02T06:00", "until": "2023-01-02T06:00:00.000001"}, lambda a: "02T06" in a["timestamp"]),
+    (
+        {"since": "2023-01-02T06:00", "until": "2023-01-02T06:00:00.000001"},
+        lambda a: "02T06" in a["timestamp"],
+    ),
     ({"since": "2023-02-01", "until": "2023-01-01"}, lambda a: False),
     ({"q": "CAFE"}, lambda a: a["description"]),
     ({"q": "umlaut number7"}, lambda a: a["description"] and "number7" in a["description"].split()[-1:]),
@@ -173,7 +180,13 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
     ({"q": "key_word"}, lambda a: False),
     ({"q": "cart left"}, lambda a: a["name"] == "Cart left" or False),
     (
-        {"source": "stripe", "type": "cart", "name": "Order placed", "actor_type": "shopper", "since": "2023-01-04"},
+        {
+            "source": "stripe",
+            "type": "cart",
+            "name": "Order placed",
+            "actor_type": "shopper",
+            "since": "2023-01-04",
+        },
         lambda a: (
             a["source"]["name"] == "stripe"
             and a["object"]["type"] == "cart"
@@ -220,7 +233,9 @@ def test_refs_find_by_exact_match(api: httpx.Client, history: dict[str, Any]) ->
 def test_everybody_to_whom_it_happened(api: httpx.Client) -> None:
     name = unique("Outage")
     contacts = [
-        publish(api, publish_request(name=name, source={"name": source}, contact={"email": email()}))["contact_id"]
+        publish(api, publish_request(name=name, source={"name": source}, contact={"email": email()}))[
+            "contact_id"
+        ]
         for source in ("a", "b", "a")
     ]
     got = wait_until(lambda: len(x := api.get(ACTIVITIES, params={"name": name}).json()) == 3 and x)
@@ -233,7 +248,7 @@ def test_found_within_a_second(api: httpx.Client) -> None:
     order, word = unique("order"), unique("w").replace("-", "")
     published = publish(api, publish_request(context={"sku": order, "x": word}, contact={"email": email()}))
     for params in ({"ref": order}, {"q": word}):
-        (found,) = wait_until(lambda p=params: api.get(ACTIVITIES, params=p).json(), seconds=1, what=str(params))
+        (found,) = wait_until(partial(find, api, **params), seconds=1, what=str(params))
         assert found["id"] == published["id"]
 
 
@@ -256,7 +271,9 @@ def test_paging_while_activities_arrive(api: httpx.Client) -> None:
             n = 0
             while not stop.is_set():
                 for hours in (300 + n, n % 200 + 0.5, n % 200):
-                    publish(client, publish_request(name="late", timestamp=at(hours), contact={"email": mail}))
+                    publish(
+                        client, publish_request(name="late", timestamp=at(hours), contact={"email": mail})
+                    )
                 n += 1
 
     thread = threading.Thread(target=arrive)

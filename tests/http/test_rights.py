@@ -124,8 +124,12 @@ def test_everything_below_the_api_needs_a_key(shared_server: Installation) -> No
     assert httpx.get(f"{shared_server.url}/nothing").status_code == 404
 
 
-@pytest.mark.parametrize("owner", [("--agent", "agent@example.com"), ("--source", "shopify")], ids=["agent", "source"])
-def test_a_revocation_is_in_force_within_a_second(shared_server: Installation, owner: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "owner", [("--agent", "agent@example.com"), ("--source", "shopify")], ids=["agent", "source"]
+)
+def test_a_revocation_is_in_force_within_a_second(
+    shared_server: Installation, owner: tuple[str, str]
+) -> None:
     key, number = new_key(shared_server, *owner)
     with shared_server.client(key) as client:
 

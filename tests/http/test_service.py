@@ -35,7 +35,9 @@ def test_the_metrics_count_what_happened(server: Installation) -> None:
         first = publish(api, request)
         publish(api, request)
         publish(api, request | {"activity": request["activity"] | {"name": "Other"}})
-        api.post(BATCH, json={"activities": [publish_request(), publish_request(), {}, publish_request(link=1)]})
+        api.post(
+            BATCH, json={"activities": [publish_request(), publish_request(), {}, publish_request(link=1)]}
+        )
         api.post(ACTIVITIES, content=b"x", headers={"Content-Type": "application/json"})
         api.post(ACTIVITIES, json=publish_request(name="", actor={"type": ""}))
         viewers = [Viewer(server, first["contact_id"]) for _ in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -124,7 +125,7 @@ def test_a_position_that_is_not_known_is_a_reset(
     unknown = position.replace("%s", current.partition("-")[0])
     viewer = Viewer(shared_server, contact[0], after=unknown)
     assert viewer.wait_for(1)[0].kind == "reset"
-    wait_until(lambda: viewer.ended, what="the end of the stream")
+    viewer.wait_until_ended()
 
 
 def test_an_unknown_contact_is_404(shared_server: Installation) -> None:
@@ -160,7 +161,7 @@ def test_streams_end_when_the_server_stops(server: Installation) -> None:
     server.stop()
     assert time.monotonic() - started < 5
     for viewer in viewers:
-        wait_until(lambda v=viewer: v.ended, what="the end of a stream")
+        viewer.wait_until_ended()
 
 
 def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installation) -> None:
@@ -198,8 +199,7 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
         while time.monotonic() < until:
             for number, (shown, position) in enumerate(states):
                 viewer = Viewer(server, contact_id, **{chance.choice(("last", "after")): position})
-                enough = chance.randint(0, 30)
-                wait_until(lambda v=viewer, n=enough: len(v.events) >= n or v.ended)
+                viewer.wait_for_or_end(chance.randint(0, 30))
                 viewer.cut()
                 cuts += 1
                 states[number] = (apply(shown, viewer), viewer.position or position)
@@ -210,7 +210,7 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
         for shown, position in states:
             viewer = Viewer(server, contact_id, last=position)
             try:
-                wait_until(lambda v=viewer, s=shown: in_order(apply(s, v)) == fresh, seconds=3)
+                wait_until(partial(shows, viewer, shown, fresh), seconds=5)
             except AssertionError:
                 have, want = {e["id"] for e in apply(shown, viewer).values()}, {e["id"] for e in fresh}
                 raise AssertionError(f"missed {want - have}, kept {have - want}, of {len(want)}") from None
@@ -218,6 +218,16 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
                 viewer.cut()
     assert cuts > 20
     assert len(fresh) > 50
+
+
+def shows(viewer: Viewer, shown: dict[str, Any], wanted: list[Any]) -> bool:
+    """Whether a viewer that showed this before shows what is wanted now."""
+    return in_order(apply(shown, viewer)) == wanted
+
+
+def shows(viewer: Viewer, shown: dict[str, Any], wanted: list[Any]) -> bool:
+    """Whether a viewer that showed this before shows what is wanted now."""
+    return in_order(apply(shown, viewer)) == wanted
 
 
 def apply(shown: dict[str, Any], viewer: Viewer) -> dict[str, Any]:

@@ -21,6 +21,20 @@ ACTIVITIES = "/api/v2/contact-activities"
 BATCH = f"{ACTIVITIES}/batch"
 
 
+def find(client: httpx.Client, **params: str) -> Any:
+    """The first page of activities across contacts that these parameters find."""
+    answer = client.get(ACTIVITIES, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def find(client: httpx.Client, **params: str) -> Any:
+    """The first page of activities across contacts that these parameters find."""
+    answer = client.get(ACTIVITIES, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
 class RawAnswer(NamedTuple):
     """An answer as it came."""
 
@@ -130,7 +144,9 @@ class Viewer:
         )
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
-        wait_until(lambda: self.status is not None or not self._thread.is_alive(), what="the stream's headers")
+        wait_until(
+            lambda: self.status is not None or not self._thread.is_alive(), what="the stream's headers"
+        )
 
     def _follow(self) -> None:
         with self._client, contextlib.suppress(httpx.HTTPError):
@@ -160,6 +176,22 @@ class Viewer:
         """The first events, once there are so many."""
         wait_until(lambda: len(self.events) >= count, seconds=seconds, what=f"event {count} of the stream")
         return self.events[:count]
+
+    def wait_until_ended(self) -> None:
+        """Until the server has ended the stream."""
+        wait_until(lambda: self.ended, what="the end of the stream")
+
+    def wait_for_or_end(self, count: int) -> None:
+        """Until there are so many events, or the stream has ended."""
+        wait_until(lambda: len(self.events) >= count or self.ended, what=f"event {count} of the stream")
+
+    def wait_until_ended(self) -> None:
+        """Until the server has ended the stream."""
+        wait_until(lambda: self.ended, what="the end of the stream")
+
+    def wait_for_or_end(self, count: int) -> None:
+        """Until there are so many events, or the stream has ended."""
+        wait_until(lambda: len(self.events) >= count or self.ended, what=f"event {count} of the stream")
 
     @property
     def ended(self) -> bool:

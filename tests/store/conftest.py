@@ -22,15 +22,18 @@ def open_sqlite(directory: Path) -> SqliteStore:
 ENGINES: dict[str, Callable[[Path], Store]] = {"sqlite": open_sqlite}
 
 
+@pytest.fixture
+def prompt_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes that do not wait for entries to gather, where an engine does."""
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+
+
 @pytest.fixture(params=sorted(ENGINES))
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store of each engine. A test marked `engine(name)` runs on that one only."""
     only = request.node.get_closest_marker("engine")
     if only is not None and request.param not in only.args:
         pytest.skip(f"only on {', '.join(only.args)}")
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)  # the tests do not wait to gather entries
     opened = ENGINES[request.param](tmp_path)
     yield opened
     await opened.close()

@@ -33,6 +33,8 @@ from tests.store.support import (
     timeline,
 )
 
+pytestmark = pytest.mark.usefixtures("prompt_index")
+
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 

@@ -17,10 +17,18 @@ from backstory.model.ids import ContactKey
 from backstory.model.moment import Microseconds, now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
-from backstory.store.log.sqlite import Appender, Known, NewRow, SqliteLog, read_page, read_stream_position
+from backstory.store.log.sqlite import (
+    Appender,
+    Known,
+    NewRow,
+    SqliteLog,
+    look_up,
+    read_page,
+    read_stream_position,
+)
 from backstory.store.log.sqlite_index import Indexer
 from backstory.store.records import sql
-from backstory.store.records.sqlite_resolve import Resolution, Resolved
+from backstory.store.records.sqlite_resolve import Resolution, Resolved, unique_keys
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
 _ORIGIN_ENCODER = msgspec.json.Encoder()
@@ -38,7 +46,7 @@ class SqliteStore:
         self._indexer = Indexer()
         self._commits = 0
         self._committed = 0
-        self.log = SqliteLog(self.database, self._appender)
+        self.log = SqliteLog(self.database)
         self.records = SqliteRecords(self.database, phone_region)
 
     def open(self) -> None:
@@ -109,18 +117,21 @@ class _Group:
         self._raw = transaction.raw
         self._appender = appender
         self._publications = publications
-        self._now = now()
+        moment = now()
+        hashes = [item.idempotency for item in publications if item.idempotency is not None]
+        found = look_up(self._raw, hashes, unique_keys(publications), moment)
+        self._known = found.known
+        self._last = found.last
+        self._resolution = Resolution(self._raw, publications, found.owners, moment)
         self.appended = 0
 
     def publish(self) -> list[PublishResult]:
         """What became of each publication, in order."""
-        hashes = [item.idempotency for item in self._publications if item.idempotency is not None]
-        known = self._appender.known(self._raw, hashes, self._now)
         answers: dict[int, PublishResult] = {}
         waiting: list[int] = []
         for index, item in enumerate(self._publications):
-            if item.idempotency in known:
-                answers[index] = self._replay(item, known[item.idempotency])
+            if item.idempotency in self._known:
+                answers[index] = self._replay(item, self._known[item.idempotency])
             else:
                 waiting.append(index)
         while waiting:
@@ -151,20 +162,22 @@ class _Group:
         return left
 
     def _store(self, publications: Sequence[Publication]) -> list[PublishResult]:
-        resolution = Resolution(self._raw, publications, self._now)
         resolved: list[Resolved | FieldErrors] = []
         rows: list[NewRow] = []
         for item in publications:
             try:
-                whose = resolution.resolve(item)
+                whose = self._resolution.resolve(item)
             except FieldErrors as error:
                 resolved.append(error)
                 continue
             resolved.append(whose)
             origin = Origin(item.contact, whose.matched_by, item.key_id)
             rows.append(NewRow(item, whose.contact_key, _ORIGIN_ENCODER.encode(origin)))
-        ids = iter(self._appender.append(self._raw, rows))
+        given = self._appender.append(self._raw, rows, self._last)
+        if given:
+            self._last = given[-1].position
         self.appended += len(rows)
+        ids = iter(given)
         return [
             whose
             if isinstance(whose, FieldErrors)

@@ -89,7 +89,9 @@ def main() -> None:
                 write_frame(sys.stdout.buffer, frame)
     except EOFError:
         return
-    except BrokenPipeError:  # nobody reads the answer any more; the interpreter must not try to flush it at its end
+    except (
+        BrokenPipeError
+    ):  # nobody reads the answer any more; the interpreter must not try to flush it at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -39,6 +39,10 @@ _COLUMNS = {
 }
 
 
+_LOOKED_UP_HERE = frozenset({Kind.ID, Kind.PHONE, Kind.MOBILE})
+"""What few publications have; owners of everything else come in with the group's one look-up."""
+
+
 class Resolved(NamedTuple):
     """Whose a publication is, how it was found, and what was in the way."""
 
@@ -52,16 +56,20 @@ class Resolution:
     """One group's resolution. What it finds and makes is seen by the later publications of the group."""
 
     def __init__(
-        self, raw: sqlite3.Connection, publications: Iterable[Publication], now: Microseconds
+        self,
+        raw: sqlite3.Connection,
+        publications: Iterable[Publication],
+        owners: dict[str, Holder],
+        moment: Microseconds,
     ) -> None:
+        """`owners` are the holders of what `unique_keys` says of the same publications, by key."""
         self._raw = raw
-        self._now = now
-        wanted = {item for publication in publications for item in publication.identifiers}
-        numbers = {item.key for item in wanted if item.kind.is_number}
-        unique = {item.key for item in wanted if not item.kind.is_number and item.kind is not Kind.ID}
-        self._owners = _select_owners(raw, [*unique, *map(phone_only_key, numbers)])
-        self._owners |= _select_by_id(raw, [item.key for item in wanted if item.kind is Kind.ID])
-        self._numbers = {number: _select_sharers(raw, number) for number in numbers}
+        self._now = moment
+        self._owners = owners
+        weak = {item for each in publications for item in each.identifiers if item.kind in _LOOKED_UP_HERE}
+        ids = [item.key for item in weak if item.kind is Kind.ID]
+        self._owners |= _select_by_id(raw, ids)
+        self._numbers = {item.key: _select_sharers(raw, item.key) for item in weak if item.kind.is_number}
 
     def resolve(self, publication: Publication) -> Resolved:
         """Find or make the contact of one publication.
@@ -168,26 +176,22 @@ def _fields(identifiers: Iterable[Identifier]) -> dict[str, Any]:
     return {_COLUMNS[item.kind]: item.value for item in identifiers if item.kind in _COLUMNS}
 
 
-def _select_owners(raw: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Holder]:
-    return _by_key(
-        raw,
-        "SELECT i.key, c.id, c.key, c.named FROM identifiers i JOIN contacts c ON c.id = i.contact_id"
-        " WHERE i.key IN ({})",
-        keys,
-    )
+def unique_keys(publications: Iterable[Publication]) -> set[str]:
+    """The keys whose owners a resolution of these publications needs to know."""
+    keys = {
+        item.key for each in publications for item in each.identifiers if item.kind not in _LOOKED_UP_HERE
+    }
+    numbers = {item.key for each in publications for item in each.identifiers if item.kind.is_number}
+    return keys.union(map(phone_only_key, numbers))
 
 
 def _select_by_id(raw: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Holder]:
-    return _by_key(
-        raw, "SELECT id, id, key, named FROM contacts WHERE id IN ({})", [int(each) for each in ids]
-    )
-
-
-def _by_key(raw: sqlite3.Connection, query: str, values: Sequence[Any]) -> dict[str, Holder]:
-    if not values:
+    if not ids:
         return {}
-    rows = raw.execute(query.format(",".join("?" * len(values))), values).fetchall()
-    return {str(row[0]): Holder(row[1], row[2], bool(row[3])) for row in rows}
+    marks = ",".join("?" * len(ids))
+    query = f"SELECT id, key, named FROM contacts WHERE id IN ({marks})"  # noqa: S608 - only marks
+    rows = raw.execute(query, [int(each) for each in ids]).fetchall()
+    return {str(row[0]): Holder(row[0], row[1], bool(row[2])) for row in rows}
 
 
 def _select_sharers(raw: sqlite3.Connection, number: str) -> Sequence[Holder]:
