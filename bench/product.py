@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.bulk import append_rows
 from bench.data import Feed
 from bench.load import Job
 from bench.places import OUT, ROOT, free_port
@@ -21,6 +22,8 @@ from bench.processes import BenchError, ask, environment, get, serving
 
 COMMAND = (sys.executable, "-m", "backstory")
 _SEARCHABLE_SECONDS = 1800.0
+_IMPORTED = 200_000
+"""Larger databases begin with so many activities by import, which brings every contact in, and go on in bulk."""
 
 
 class Running(NamedTuple):
@@ -140,7 +143,9 @@ def import_feed(database: Path, feed: Feed, rows: int) -> Imported:
 
 
 def filled(rows: int, feed: Feed) -> Path:
-    """A database with this many activities of a feed, searchable; made by import once and kept in out/databases.
+    """A database with this many activities of a feed, searchable; made once and kept in out/databases.
+
+    By import as far as that takes minutes, then in bulk (bench/bulk.py).
 
     A change of the product's schema makes a new one, and removes the one before.
     """
@@ -154,9 +159,12 @@ def filled(rows: int, feed: Feed) -> Path:
         return database
     for stale in folder.glob(f"{family}-*"):
         stale.unlink()
-    import_feed(database, feed, rows)
+    by_import = min(rows, _IMPORTED)
+    import_feed(database, feed, by_import)
     with backstory(database, "indexing") as server:
         server.wait_searchable()
+    if rows > by_import:
+        append_rows(database, feed, by_import, rows - by_import)
     done.touch()
     return database
 
