@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.test_commands import refused
+from tests.cli.test_commands import refused, run_here
 from tests.faults.load import check_sound, stored
 from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, Viewer
@@ -116,17 +115,13 @@ def has_more(database: Path, count: int) -> bool:
     return len(lines_stored(database)) > count
 
 
-def has_more(database: Path, count: int) -> bool:
-    return len(lines_stored(database)) > count
-
-
 def test_an_import_that_was_killed_goes_on_without_losing_or_doubling(
     installation: Installation, tmp_path: Path
 ) -> None:
-    count, bad_every = 30_000, 100
+    count, bad_every = 16_000, 100
     file = write_lines(tmp_path / "in.ndjson", requests(count, bad_every=bad_every))
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(
             [sys.executable, "-m", "backstory", "import", str(file)],
             env=installation.environment(),
@@ -137,7 +132,7 @@ def test_an_import_that_was_killed_goes_on_without_losing_or_doubling(
         wait_until(partial(has_more, installation.database, before), seconds=30, what="more lines")
         process.kill()
         kills += process.wait() == -9
-    assert kills >= 3, "it was killed in the middle"
+    assert kills >= 2, "it was killed in the middle"
     done = installation.cli("import", str(file), check=False)
     assert "Went on behind line" in done.stderr
     wanted = [f"line-{n}" for n in range(1, count + 1) if n % bad_every]
@@ -243,7 +238,7 @@ def test_an_export_makes_the_same_contact_elsewhere(installation: Installation, 
 def test_what_an_export_refuses(installation: Installation) -> None:
     refused(installation.cli("export", "--contact", "7", check=False), "there is no contact 7")
     for wrong in ("0", "x", str(2**63)):
-        assert installation.cli("export", "--contact", wrong, check=False).returncode == 2
+        assert run_here("export", "--contact", wrong).returncode == 2
 
 
 @pytest.mark.slow
@@ -254,10 +249,11 @@ def test_importing_needs_bounded_memory(installation: Installation, tmp_path: Pa
         tmp_path / "in.ndjson",
         (publish_request(context=wide, contact={"email": f"{n % 100}@example.com"}) for n in range(20_000)),
     )
+    # Not getrusage: what it tells of a process begins with the size of the one that started it.
     program = (
-        "import resource, sys; from backstory.cli import main\n"
+        "import pathlib, sys; from backstory.cli import main\n"
         "try: main()\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "finally: print(pathlib.Path('/proc/self/status').read_text())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "import", str(file)],
@@ -268,4 +264,5 @@ def test_importing_needs_bounded_memory(installation: Installation, tmp_path: Pa
         timeout=100,
         check=True,
     )
-    assert int(done.stdout.split()[-1]) < 250
+    (peak,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("VmHWM")]
+    assert int(peak) // 1024 < 250

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.http.wire import ACTIVITIES, basic
-from tests.support import Installation, publish_request, wait_until, wait_until
+from tests.support import Installation, publish_request, wait_until
 
 
 class Load:
@@ -59,10 +59,6 @@ class Load:
         connection.request("POST", ACTIVITIES, body, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
-
-    def wait_for(self, answers: int) -> None:
-        """Until so many were answered 200."""
-        wait_until(lambda: len(self.answered) >= answers, what=f"{answers} answers")
 
     def wait_for(self, answers: int) -> None:
         """Until so many were answered 200."""

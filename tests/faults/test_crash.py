@@ -15,7 +15,6 @@ import pytest
 from tests.faults.load import Load, check_all_there, check_sound
 from tests.http.test_publish import email, publish
 from tests.http.wire import find
-from tests.http.wire import find
 from tests.support import Installation, publish_request, wait_until
 
 KILLS = 20

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import partial
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ import pytest
 
 from tests.faults.load import check_sound, stored
 from tests.http.test_publish import email, unique
-from tests.http.wire import ACTIVITIES, find, find
+from tests.http.wire import ACTIVITIES, find
 from tests.support import Installation, publish_request, wait_until
 
 MEBI = 1024 * 1024

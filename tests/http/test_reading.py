@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from functools import partial
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from tests.http.test_publish import email, publish, unique
-from tests.http.wire import ACTIVITIES, BATCH, find, find
+from tests.http.wire import ACTIVITIES, BATCH, find
 from tests.support import Installation, publish_request, wait_until
 
 KEYS = {

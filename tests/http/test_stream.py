@@ -225,11 +225,6 @@ def shows(viewer: Viewer, shown: dict[str, Any], wanted: list[Any]) -> bool:
     return in_order(apply(shown, viewer)) == wanted
 
 
-def shows(viewer: Viewer, shown: dict[str, Any], wanted: list[Any]) -> bool:
-    """Whether a viewer that showed this before shows what is wanted now."""
-    return in_order(apply(shown, viewer)) == wanted
-
-
 def apply(shown: dict[str, Any], viewer: Viewer) -> dict[str, Any]:
     """What a viewer shows after its events; what it has already it drops by id."""
     shown = dict(shown)

@@ -28,13 +28,6 @@ def find(client: httpx.Client, **params: str) -> Any:
     return answer.json()
 
 
-def find(client: httpx.Client, **params: str) -> Any:
-    """The first page of activities across contacts that these parameters find."""
-    answer = client.get(ACTIVITIES, params=params)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
 class RawAnswer(NamedTuple):
     """An answer as it came."""
 
@@ -176,14 +169,6 @@ class Viewer:
         """The first events, once there are so many."""
         wait_until(lambda: len(self.events) >= count, seconds=seconds, what=f"event {count} of the stream")
         return self.events[:count]
-
-    def wait_until_ended(self) -> None:
-        """Until the server has ended the stream."""
-        wait_until(lambda: self.ended, what="the end of the stream")
-
-    def wait_for_or_end(self, count: int) -> None:
-        """Until there are so many events, or the stream has ended."""
-        wait_until(lambda: len(self.events) >= count or self.ended, what=f"event {count} of the stream")
 
     def wait_until_ended(self) -> None:
         """Until the server has ended the stream."""

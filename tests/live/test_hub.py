@@ -105,7 +105,7 @@ async def test_other_processes_commits_are_found_without_a_word(store: SqliteSto
     assert ids(told) == [published.id]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(20))
 async def test_whoever_is_cut_off_ends_with_a_fresh_read(store: SqliteStore, hub: Hub, seed: int) -> None:
     """Viewers join, are cut off and resume at random while activities arrive and go; each ends with what is there."""
     chance = random.Random(seed)
@@ -309,6 +309,27 @@ async def test_a_second_viewer_that_starts_at_the_same_time_does_not_move_the_fe
     gated.fail = False
     async with asyncio.timeout(10):
         assert ids([await first]) == [published.id]
+    await hub.close()
+
+
+async def test_a_viewer_that_goes_away_while_it_joins_leaves_nothing(store: SqliteStore) -> None:
+    home = await home_of(store, await publish_one(store))
+    gated = GatedLog(store.log)
+    hub = Hub(cast(ActivityLog, gated))
+    gated.held["viewer", 2] = asyncio.Event()  # the feed's place is never read
+    position = await store.log.stream_position()
+
+    async def follow() -> None:
+        await anext(hub.follow([home], position, quiet_after=QUIET))
+
+    viewer = asyncio.create_task(follow(), name="viewer")
+    async with asyncio.timeout(10):
+        while gated.calls["viewer"] < 2:
+            await asyncio.sleep(0.001)  # between two looks
+    assert hub.count == 1
+    viewer.cancel()
+    await asyncio.wait([viewer])
+    assert hub.count == 0
     await hub.close()
 
 

@@ -99,8 +99,9 @@ class Hub:
         if after.generation != current.generation or after.position > current.position:
             yield Signal.RESET
             return
-        viewer = await self._join(homes)
+        viewer = self._join(homes)
         try:
+            await self._start_feed()
             # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
             position = after.position
             while arrivals := (await self._log.arrivals(homes, position, BACKLOG_PIECE)).events:
@@ -116,19 +117,25 @@ class Hub:
         finally:
             self._leave(viewer)
 
-    async def _join(self, homes: Sequence[ContactKey]) -> Viewer:
+    def _join(self, homes: Sequence[ContactKey]) -> Viewer:
         viewer = Viewer(homes)
         for home in viewer.homes:
             self._viewers[home].add(viewer)
         self._count += 1
         if self._closing:
             viewer.tell(Signal.END)
-        elif self._feed is None:
-            position = (await self._log.stream_position()).position
-            if self._feed is None:  # nobody else began it meanwhile: its place must not be moved
-                self._position = position
-                self._feed = asyncio.create_task(self._run_feed())
         return viewer
+
+    def _needs_feed(self) -> bool:
+        return self._feed is None and not self._closing
+
+    async def _start_feed(self) -> None:
+        if not self._needs_feed():
+            return
+        position = (await self._log.stream_position()).position
+        if self._needs_feed():  # begun by somebody else meanwhile, its place must not be moved
+            self._position = position
+            self._feed = asyncio.create_task(self._run_feed())
 
     def _leave(self, viewer: Viewer) -> None:
         for home in viewer.homes:
@@ -143,6 +150,8 @@ class Hub:
                 await self._feed_once()
             except BackstoryError as error:
                 log.warning("feed_failed", error=str(error))
+            except Exception:  # whatever it is, the viewers must hear of what comes next
+                log.exception("feed_failed")
             try:
                 async with asyncio.timeout(FEED_SECONDS):
                     await self._wake.wait()

@@ -44,7 +44,7 @@ class Identifier(NamedTuple):
 
 
 _EMAIL = re.compile(r"[^\s\x00-\x1f]+@[^\s\x00-\x1f@]+")
-_NOT_DIALLED = re.compile(r"[^0-9+]")
+_PUNCTUATION = re.compile(r"[^\w+]|_")
 
 
 def email_key(email: str) -> str:
@@ -79,7 +79,7 @@ def phone_only_key(number: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def phone_key(number: str, region: str | None = None) -> str:
-    """A phone number in E.164 where it can be read as one (`region` for numbers without +), else its bare digits.
+    """A phone number in E.164 where it can be read as one (`region` for numbers without +), else bare of punctuation.
 
     Raises:
         ValueError: there is no digit in it.
@@ -87,10 +87,12 @@ def phone_key(number: str, region: str | None = None) -> str:
     try:
         parsed = phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException:
-        digits = _NOT_DIALLED.sub("", "".join(str(unicodedata.decimal(char, char)) for char in number))
-        if not digits.strip("+"):
+        plain = "".join(str(unicodedata.decimal(char, char)) for char in number)
+        # Letters stay: 1-800-FLOWERS and 1-800-CONTACTS must not become one.
+        text = _PUNCTUATION.sub("", plain.lower())
+        if not any(char.isdigit() for char in text):
             raise ValueError("a phone number needs digits") from None
-        return digits
+        return text
     text = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     return f"{text};ext={parsed.extension}" if parsed.extension else text
 
@@ -107,6 +109,10 @@ def is_phone(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+MAX_SHARERS = 20
+"""How many holders of one number are looked at: more share a switchboard, which says nothing of who they are."""
 
 
 class Holder(NamedTuple):
@@ -181,7 +187,7 @@ def _compare(
         holders = numbers.get(item.key, ()) if item.kind.is_number else (owner,) if owner else ()
         if not holders:
             additions.append(item)
-        elif holder.contact_id not in (other.contact_id for other in holders):
+        elif len(holders) < MAX_SHARERS and holder.contact_id not in (other.contact_id for other in holders):
             conflicts.append(Conflict(item.field, holders[0].contact_id))
     return tuple(additions), tuple(conflicts)
 

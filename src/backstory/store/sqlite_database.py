@@ -126,7 +126,11 @@ class SqliteDatabase:
             self._connection = self._connect()
             self._prepare(self._connection)
         except sqlite3.Error as error:
+            self._release()
             raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
+        except StorageError:
+            self._release()
+            raise
         self._transaction = Transaction(self._connection, _records_over(self._connection))
         self._writer.start()
 
@@ -276,7 +280,9 @@ class SqliteDatabase:
             raise
 
     async def close(self) -> None:
-        """Finish the jobs that were taken, checkpoint, let go of the file."""
+        """Finish the jobs that were taken, checkpoint, let go of the file. A second time does nothing."""
+        if self._closing:
+            return
         self._closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
@@ -286,8 +292,13 @@ class SqliteDatabase:
         for connection in self._reader_connections:
             connection.close()
         self._connection.close()
+        self._release()
+
+    def _release(self) -> None:
+        """Let another process own the file."""
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import os
 import struct
 import sys
+import traceback
 from collections.abc import Iterable
 from typing import IO
 
@@ -51,7 +52,11 @@ def index_piece(piece: bytes) -> tuple[bytes, bytes]:
     postings: list[tuple[int, int, int]] = []
     texts: list[tuple[int, str]] = []
     for position, contact_key, timestamp, body in _PIECE.decode(piece):
-        searched = read_searched(bytes(body))
+        try:
+            searched = read_searched(bytes(body))
+        except Exception:  # one text that cannot be read must not keep everybody else's from being found
+            sys.stderr.write(f"activity at position {position} cannot be indexed:\n{traceback.format_exc()}")
+            continue
         postings.extend((each, timestamp, position) for each in terms_of(searched))
         texts.append((position, folded_text(contact_key, searched.words)))
     return _ENCODER.encode(sorted(postings)), _ENCODER.encode(sorted(texts))

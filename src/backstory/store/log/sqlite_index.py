@@ -25,6 +25,10 @@ from backstory.model.moment import Microseconds, now
 from backstory.store.log.index_worker import read_frame, write_frame
 from backstory.store.sqlite_database import Transaction
 
+INDEX_RULES = "1"
+"""Raise it with every change of model/words.py, model/refs.py or model/searched.py that gives a text other entries:
+a deletion takes out what today's rules say, so the index must have been made by the same."""
+
 PIECE_ROWS = 1_000
 PIECE_BYTES = 4 * 1024 * 1024
 LAG_SECONDS = 0.2
@@ -75,6 +79,7 @@ class Indexer:
         self._first_behind_piece: float | None = None
         self._next_look = 0.0  # on the monotonic clock, as the next one
         self._not_before = 0.0
+        self._rules_checked = False
 
     def note_append(self) -> None:
         """There is something new to index."""
@@ -104,6 +109,10 @@ class Indexer:
     def do(self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
         """Take the worker's answer where there is one, and give it the next piece where there is more."""
         try:
+            if not self._rules_checked:
+                with begin() as transaction:
+                    _renew(transaction.raw)
+                self._rules_checked = True
             if self._piece is not None:
                 self._write(self._piece, begin)
             else:
@@ -151,6 +160,18 @@ class Indexer:
     def close(self) -> None:
         """Let the worker go; what it was doing is done again at the next start."""
         self._forget_worker()
+
+
+def _renew(raw: sqlite3.Connection) -> None:
+    """Throw the index away where other rules of words and references made it; it is built again from the log."""
+    row = raw.execute("SELECT value FROM log_state WHERE name = 'index_rules'").fetchone()
+    if (row[0] if row else "1") == INDEX_RULES:
+        return
+    log.info("index_renewed", rules=INDEX_RULES)
+    raw.execute("DELETE FROM postings")
+    raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
+    raw.execute("UPDATE log_state SET value = '0' WHERE name = 'indexed'")
+    raw.execute("INSERT OR REPLACE INTO log_state VALUES ('index_rules', ?)", (INDEX_RULES,))
 
 
 def watermark(raw: sqlite3.Connection) -> Position:

@@ -14,6 +14,7 @@ import pysqlite3 as sqlite3
 from backstory.errors import Code, Fault, FieldErrors
 from backstory.model.activity import Publication
 from backstory.model.identity import (
+    MAX_SHARERS,
     Conflict,
     Holder,
     Identifier,
@@ -25,9 +26,6 @@ from backstory.model.identity import (
 )
 from backstory.model.ids import new_contact_key
 from backstory.model.moment import Microseconds
-
-MAX_SHARERS = 20
-"""How many holders of one number are looked at: more share a switchboard, not a household."""
 
 _COLUMNS = {
     Kind.EXTERNAL_ID: "unique_external_id",
