@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backstory.model.identity import (
+    MAX_SHARERS,
     Conflict,
     Holder,
     Identifier,
@@ -245,3 +246,22 @@ def test_names_of_new_contacts() -> None:
     assert given_name(None, [twitter, email]) == ("rachel.green", False)
     assert given_name("", [twitter]) == ("@rachel", False)
     assert given_name(None, [item(Kind.PHONE, "+44 7700 900123")]) == ("+44 7700 900123", False)
+
+
+def test_a_switchboard_number_makes_no_conflict() -> None:
+    """Only the first holders are looked at, so nobody can say that the contact is not among the others."""
+    holders = [Holder(number, bytes([number]), True) for number in range(1, MAX_SHARERS + 1)]
+    known = Holder(77, b"known", True)
+    sent = [
+        Identifier(Kind.EMAIL, "email:a@example.com", "a@example.com", "contact.email"),
+        Identifier(Kind.PHONE, "+4420794600", "+4420794600", "contact.phone"),
+    ]
+    match = decide(sent, {"email:a@example.com": known}, {"+4420794600": holders})
+    assert match.holder == known
+    assert match.conflicts == ()
+    assert decide(sent, {"email:a@example.com": known}, {"+4420794600": holders[:2]}).conflicts
+
+
+def test_vanity_numbers_stay_apart() -> None:
+    assert phone_key("1-800-FLOWERS") != phone_key("1-800-CONTACTS")
+    assert phone_key("1-800-FLOWERS") == phone_key("1 (800) flowers")

@@ -351,3 +351,38 @@ async def test_closing_finishes_what_was_taken(path: Path) -> None:
     assert len(rows_of(path, "SELECT 1 FROM activities")) == 30
     with pytest.raises(Unavailable):
         await store.publish([publication()])
+
+
+async def test_an_index_of_other_rules_is_built_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+    store = opened_store(path)
+    published = await publish_one(store, name="Refund issued")
+    await indexed(store)
+    await store.close()
+    with closing(sqlite3.connect(str(path))) as connection, connection:  # as older rules would have left it
+        connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+        connection.execute("DELETE FROM postings")
+        connection.execute("INSERT OR REPLACE INTO log_state VALUES ('index_rules', '0')")
+
+    store = opened_store(path)
+    try:
+        async with asyncio.timeout(10):
+            while not await found(store, Filters(words=("refund",))):
+                await asyncio.sleep(0.002)  # between two looks
+        (activity,) = await found(store, Filters(name="Refund issued"))
+        assert activity.id == published.id
+    finally:
+        await store.close()
+    assert rows_of(path, "SELECT value FROM log_state WHERE name = 'index_rules'") == [
+        (sqlite_index.INDEX_RULES,)
+    ]
+
+
+async def test_a_failed_open_lets_go_of_the_file(path: Path) -> None:
+    path.write_bytes(b"this is not a database, it is a text of some length" * 100)
+    with pytest.raises(StorageError, match="cannot be opened"):
+        opened_store(path)
+    path.unlink()
+    store = opened_store(path)
+    await store.close()
+    await store.close()
