@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_commands import here
 from tests.faults.load import Load, check_sound, stored
 from tests.http.test_publish import email, publish
 from tests.http.wire import Viewer
@@ -47,12 +48,12 @@ def test_what_a_backup_refuses(installation: Installation, tmp_path: Path) -> No
     there = tmp_path / "there"
     there.write_text("precious")
     for target, words in ((there, "exists already"), (tmp_path / "no" / "folder", "no")):
-        done = installation.cli("backup", str(target), check=False)
+        done = here(installation, "backup", str(target))
         assert done.returncode == 1
         assert words in done.stderr
         assert "Traceback" not in done.stderr
     assert there.read_text() == "precious"
-    done = installation.cli("backup", "x", "--database", "sqlite:///nothing.db", check=False)
+    done = here(installation, "backup", "x", "--database", "sqlite:///nothing.db")
     assert done.returncode == 1
     assert "there is no database" in done.stderr
     assert not (tmp_path / "nothing.db").exists()
@@ -62,7 +63,7 @@ def test_a_damaged_database_makes_no_backup(installation: Installation, tmp_path
     with installation.database.open("r+b") as file:
         file.seek(4096 * 2)
         file.write(os.urandom(40_000))
-    done = installation.cli("backup", str(tmp_path / "copy.db"), check=False)
+    done = here(installation, "backup", str(tmp_path / "copy.db"))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*copy.db*"))
@@ -145,11 +146,8 @@ def test_a_running_server_is_not_restored_over(server: Installation, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["cut", "page", "text", "other program", "newer", "empty"])
 def test_a_damaged_backup_touches_nothing(installation: Installation, tmp_path: Path, damage: str) -> None:
-    server = installation.start()
-    new_contact(server)
-    server.stop()
     copy = tmp_path / "copy.db"
-    server.cli("backup", str(copy))
+    here(installation, "backup", str(copy))
     if damage == "cut":
         os.truncate(copy, copy.stat().st_size // 2)
     elif damage == "page":
@@ -169,7 +167,7 @@ def test_a_damaged_backup_touches_nothing(installation: Installation, tmp_path: 
     else:
         copy.write_bytes(b"")
     before = files(tmp_path)
-    done = server.cli("restore", str(copy), check=False)
+    done = here(installation, "restore", str(copy))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "copy.db" in done.stderr.replace("\n", "") or "9999" in done.stderr

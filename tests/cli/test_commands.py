@@ -56,9 +56,16 @@ def run_here(
 ) -> subprocess.CompletedProcess[str]:
     """The same within this process: what is refused before anything is served need not wait for a new one."""
     unset = {name: None for name in os.environ if name.startswith("BACKSTORY_")}
-    done = CliRunner().invoke(main, arguments, input=stdin, env={**unset, **environment})
+    done = CliRunner().invoke(main, arguments, input=stdin, env={**unset, "COLUMNS": "200", **environment})
     structlog.reset_defaults()  # its logs went to the runner's streams
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def here(
+    installation: Installation, *arguments: str, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`run_here` on an installation."""
+    return run_here(*arguments, stdin=stdin, BACKSTORY_DATABASE=installation.database_url)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -135,8 +142,8 @@ def test_a_wrong_setting_is_named_at_start(variable: str, value: str, words: str
     refused(run_here("serve", **{variable: value}), variable, words)
 
 
-def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
-    refused(run(tmp_path, "serve", "--port", "x", BACKSTORY_PORT="8000"), "BACKSTORY_PORT (or --port) is 'x'")
+def test_an_option_wins_over_the_environment() -> None:
+    refused(run_here("serve", "--port", "x", BACKSTORY_PORT="8000"), "(BACKSTORY_PORT) is 'x'")
 
 
 def test_every_setting_is_tried_by_the_tests_above() -> None:
@@ -193,10 +200,7 @@ def test_from_nothing_to_a_key_that_works(tmp_path: Path) -> None:
 def test_agents_that_cannot_be(
     installation: Installation, arguments: tuple[str, ...], password: str, words: str
 ) -> None:
-    database = installation.database_url
-    done = run_here(
-        "agents", "create", *arguments, "--password-stdin", stdin=password, BACKSTORY_DATABASE=database
-    )
+    done = here(installation, "agents", "create", *arguments, "--password-stdin", stdin=password)
     refused(done, words)
     assert password not in done.stderr
 
@@ -229,20 +233,20 @@ def test_keys_that_cannot_be(installation: Installation) -> None:
         (("--source", "Backstory"), "cannot be the source name"),
         (("--source", " "), "cannot be the source name"),
     ):
-        done = run_here("keys", "create", *arguments, BACKSTORY_DATABASE=installation.database_url)
+        done = here(installation, "keys", "create", *arguments)
         refused(done, words)
     assert run_here("keys", "create", "--source", "x", "--expires", "0").returncode == 2
 
 
 def test_keys_are_listed_without_the_key(installation: Installation) -> None:
     keys = [
-        installation.cli("keys", "create", *arguments).stdout.strip()
+        here(installation, "keys", "create", *arguments).stdout.strip()
         for arguments in (
             ("--agent", "agent@example.com"),
             ("--source", "shop[eu]", "--source", "till", "--expires", "30"),
         )
     ]
-    listed = installation.cli("keys", "list").stdout
+    listed = here(installation, "keys", "list").stdout
     for key in keys:
         assert key not in listed
         assert key[-4:] in listed
@@ -253,14 +257,16 @@ def test_keys_are_listed_without_the_key(installation: Installation) -> None:
     assert "never" in lines[4]
     assert "shop[eu], till" in lines[5]
     number = lines[5].split()[0]
-    assert installation.cli("keys", "revoke", number).returncode == 0
-    assert "revoked" in installation.cli("keys", "list").stdout.splitlines()[5]
-    refused(installation.cli("keys", "revoke", number, check=False), f"there is no key {number} in force")
-    refused(installation.cli("keys", "revoke", "999", check=False), "there is no key 999")
+    assert here(installation, "keys", "revoke", number).returncode == 0
+    assert "revoked" in here(installation, "keys", "list").stdout.splitlines()[5]
+    refused(here(installation, "keys", "revoke", number), f"there is no key {number} in force")
+    refused(here(installation, "keys", "revoke", "999"), "there is no key 999")
 
 
 def test_a_key_ends_by_itself(installation: Installation) -> None:
-    key = installation.cli("keys", "create", "--agent", "agent@example.com", "--expires", "1").stdout.strip()
+    key = here(
+        installation, "keys", "create", "--agent", "agent@example.com", "--expires", "1"
+    ).stdout.strip()
     installation.start()
     with installation.client(key) as client:
         assert client.get("/api/v2/contact-activities").status_code == 200
@@ -273,18 +279,25 @@ def test_a_key_ends_by_itself(installation: Installation) -> None:
             "UPDATE api_keys SET expires_at = expires_at - ? WHERE expires_at IS NOT NULL", (day,)
         )
         connection.commit()
-    assert "expired" in installation.cli("keys", "list").stdout
+    assert "expired" in here(installation, "keys", "list").stdout
     installation.start()
     with installation.client(key) as client:
         assert client.get("/api/v2/contact-activities").status_code == 401
 
 
 def test_everything_done_here_is_audited(installation: Installation) -> None:
-    installation.cli(
-        "agents", "create", "new@example.com", "--name", "New", "--password-stdin", stdin=PASSWORD
+    here(
+        installation,
+        "agents",
+        "create",
+        "new@example.com",
+        "--name",
+        "New",
+        "--password-stdin",
+        stdin=PASSWORD,
     )
-    installation.cli("keys", "create", "--source", "x")
-    installation.cli("keys", "revoke", "1")
+    here(installation, "keys", "create", "--source", "x")
+    here(installation, "keys", "revoke", "1")
     with closing(sqlite3.connect(installation.database)) as connection:
         rows = connection.execute(
             "SELECT actor, action, target, origin FROM audit_log WHERE actor != 'test' ORDER BY id"
@@ -314,7 +327,7 @@ def test_migrate_refuses_what_is_newer(installation: Installation) -> None:
     with closing(sqlite3.connect(installation.database)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    refused(installation.cli("migrate", check=False), "newer than this program")
+    refused(here(installation, "migrate"), "newer than this program")
 
 
 def test_the_commands_work_beside_a_server(server: Installation) -> None:

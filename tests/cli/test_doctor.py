@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import run
+from tests.cli.test_commands import here, run, run_here
 from tests.http.test_publish import publish
 from tests.support import Installation, publish_request
 
 
 def doctor(installation: Installation) -> subprocess.CompletedProcess[str]:
-    return installation.cli("doctor", check=False)
+    return here(installation, "doctor")
 
 
 def test_a_sound_installation(installation: Installation) -> None:
@@ -104,14 +104,9 @@ def test_what_should_be_mended(installation: Installation, statement: str, words
 
 def test_what_others_can_read_and_reach(installation: Installation) -> None:
     installation.database.chmod(0o644)
-    done = installation.cli("doctor", check=False)
+    done = doctor(installation)
     assert f"chmod600{installation.database}" in "".join(done.stdout.split())
-    done = run(
-        installation.directory,
-        "doctor",
-        BACKSTORY_HOST="0.0.0.0",
-        BACKSTORY_DATABASE=installation.database_url,
-    )
+    done = run_here("doctor", BACKSTORY_HOST="0.0.0.0", BACKSTORY_DATABASE=installation.database_url)
     assert "put a proxy with TLS before it" in done.stdout
 
 

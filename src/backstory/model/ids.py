@@ -18,6 +18,7 @@ ContactKey = bytes
 """The log's own name of a contact: 16 random bytes, never its public number."""
 
 _TAIL_BITS = 62
+_VARIANT = 0b10 << 14
 _TAIL_MASK = (1 << _TAIL_BITS) - 1
 
 
@@ -29,8 +30,8 @@ class ActivityId(NamedTuple):
 
     def __str__(self) -> str:
         milliseconds, counter = self.position >> 12, self.position & 0xFFF
-        digits = f"{milliseconds:012x}7{counter:03x}{(0b10 << _TAIL_BITS) | self.tail:016x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        high, low = self.tail >> 48 | _VARIANT, self.tail & 0xFFFF_FFFF_FFFF
+        return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{counter:03x}-{high:04x}-{low:012x}"
 
 
 def parse_activity_id(text: str) -> ActivityId:

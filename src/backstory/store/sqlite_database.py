@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -65,7 +64,10 @@ class Ownership(Enum):
 
 
 class Transaction(NamedTuple):
-    """A write transaction under way: the driver's connection for the log, SQLAlchemy's over it for the records."""
+    """What work is done with: the driver's connection for the log, SQLAlchemy's over it for the records.
+
+    For a write a transaction is under way; a reader has none, each query sees what is committed then.
+    """
 
     raw: sqlite3.Connection
     records: sa.Connection
@@ -74,6 +76,27 @@ class Transaction(NamedTuple):
 class _Job(NamedTuple):
     work: Callable[[Transaction], Any]
     done: Callable[[Any, BaseException | None], None]
+
+
+async def _submit(jobs: queue.SimpleQueue[_Job | None], work: Callable[[Transaction], T]) -> T:
+    """Have a thread do some work; its result. A caller that goes away changes nothing."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def done(result: Any, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            loop.call_soon_threadsafe(settle, result, error)
+
+    jobs.put(_Job(work, done))
+    return await future
 
 
 class Chore(Protocol):
@@ -96,9 +119,11 @@ class SqliteDatabase:
         self.path = path
         self._ownership = ownership
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._local = threading.local()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._reader_connections: list[sqlite3.Connection] = []
+        self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._run_reader, name=f"reader-{number}", daemon=True)
+            for number in range(READERS)
+        ]
         self._writer = threading.Thread(target=self._run_writer, name="writer", daemon=True)
         self._closing = False
         self.chore: Chore | None = None
@@ -132,7 +157,8 @@ class SqliteDatabase:
             self._release()
             raise
         self._transaction = Transaction(self._connection, _records_over(self._connection))
-        self._writer.start()
+        for thread in (self._writer, *self._readers):
+            thread.start()
 
     @contextmanager
     def owning(self) -> Iterator[None]:
@@ -183,29 +209,11 @@ class SqliteDatabase:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query on a reader's connection, off the event loop."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._readers, lambda: work(self._reader()[0]))
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        return await _submit(self._reads, lambda reader: work(reader.raw))
 
     async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
         """Run SQLAlchemy Core queries on a reader's connection, off the event loop."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._readers, lambda: work(self._reader()[1]))
-        except sa.exc.DBAPIError as error:
-            raise translate(error) from error
-
-    def _reader(self) -> tuple[sqlite3.Connection, sa.Connection]:
-        if not hasattr(self._local, "reader"):
-            connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-            connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
-            self._reader_connections.append(connection)
-            self._local.reader = (connection, _records_over(connection, autocommit=True))
-        reader: tuple[sqlite3.Connection, sa.Connection] = self._local.reader
-        return reader
+        return await _submit(self._reads, lambda reader: work(reader.records))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction of its own on the writer's thread; answer once it is durable.
@@ -217,23 +225,27 @@ class SqliteDatabase:
         """
         if self._closing:
             raise Unavailable("The service is stopping.")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        return await _submit(self._jobs, work)
 
-        def settle(result: Any, error: BaseException | None) -> None:
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(result)
+    def _run_reader(self) -> None:
+        """Read for whoever asks, over a connection of this thread's own that is opened when it is first needed."""
+        reader: Transaction | None = None
+        while (job := self._reads.get()) is not None:
+            try:
+                reader = reader or self._open_reader()
+                result = job.work(reader)
+            except BaseException as error:  # whatever it is belongs to the caller
+                job.done(None, _as_answer(error))
             else:
-                future.set_exception(error)
+                job.done(result, None)
+        if reader is not None:
+            reader.raw.close()
 
-        def done(result: Any, error: BaseException | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                loop.call_soon_threadsafe(settle, result, error)
-
-        self._jobs.put(_Job(work, done))
-        return await future
+    def _open_reader(self) -> Transaction:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+        return Transaction(connection, _records_over(connection, autocommit=True))
 
     def _run_writer(self) -> None:
         while True:
@@ -288,9 +300,10 @@ class SqliteDatabase:
         await asyncio.to_thread(self._writer.join)
         if self.chore is not None:
             self.chore.close()
-        self._readers.shutdown(wait=True)
-        for connection in self._reader_connections:
-            connection.close()
+        for _ in self._readers:
+            self._reads.put(None)
+        for thread in self._readers:
+            await asyncio.to_thread(thread.join)
         self._connection.close()
         self._release()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,6 +46,7 @@ SELECT (SELECT json_group_array(json_array(hex(hash), position, hex(digest))) FR
 _LAST = (1 << 63) - 1
 
 
+_EVERYTHING = Filters()
 _ENCODER = msgspec.json.Encoder()
 _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
 
@@ -347,8 +348,10 @@ def _sorted_page(
     return _collect((row for row in rows if row is not None), _matcher(filters), limit)
 
 
-def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool]:
-    """A test of one row. Hashes and indexes narrow; this decides, on the values themselves."""
+def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool] | None:
+    """A test of one row; None where every row passes. Indexes narrow; this decides, on the values themselves."""
+    if msgspec.structs.replace(filters, since=None, until=None) == _EVERYTHING:
+        return None
     sources, types, wanted = set(filters.sources), set(filters.types), set(filters.words)
 
     def matches(row: Sequence[Any]) -> bool:
@@ -364,8 +367,17 @@ def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool]:
     return matches
 
 
-def _collect(rows: Iterable[Sequence[Any]], matches: Callable[[Sequence[Any]], bool], limit: int) -> Page:
+def _collect(
+    rows: Iterable[Sequence[Any]], matches: Callable[[Sequence[Any]], bool] | None, limit: int
+) -> Page:
     """Fill a page. There is a `next` where a row beyond it was met, matching or not looked at any more."""
+    if matches is None:
+        activities = tuple(_activity(row) for row in islice(rows, limit + 1))
+        more = len(activities) > limit
+        return Page(
+            activities[:limit],
+            Place(activities[limit - 1].timestamp, activities[limit - 1].id) if more else None,
+        )
     found: list[Activity] = []
     last: Sequence[Any] | None = None
     for scanned, row in enumerate(rows):
