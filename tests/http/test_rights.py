@@ -144,6 +144,20 @@ def test_a_revocation_is_in_force_within_a_second(
         assert all(status() == 401 for _ in range(20))
 
 
+def test_a_revocation_ends_an_open_stream(shared_server: Installation) -> None:
+    key, number = new_key(shared_server, "--agent", "agent@example.com")
+    with shared_server.client() as admin:
+        contact_id = publish(admin, publish_request(contact={"email": email()}))["contact_id"]
+    path = f"/api/v2/contacts/{contact_id}/activities/stream"
+    with shared_server.client(key) as client, client.stream("GET", path) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry:")
+        shared_server.cli("keys", "revoke", number)
+        revoked = time.monotonic()
+        assert not [line for line in lines if line.startswith("event:")]  # it ends, which is what is waited for
+        assert time.monotonic() - revoked < 2
+
+
 def test_a_source_key_publishes_and_nothing_else(shared_server: Installation) -> None:
     with shared_server.client(shared_server.source_key) as client:
         published = publish(client, publish_request(contact={"email": email()}))

@@ -86,7 +86,7 @@ async def indexed(store: Store) -> None:
     while store.stats().index_lag > 0:
         assert time.monotonic() < deadline, "the index did not catch up"
         await asyncio.sleep(0.002)  # between two looks
-    await store.ready()  # passes the commit that the index is in
+    await store.publish([])  # passes the commit that the index is in
 
 
 async def timeline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from backstory.errors import (
     Code,
     Fault,
     FieldErrors,
+    InvalidCredentials,
     InvalidJson,
     NotFound,
     RequestError,
@@ -32,6 +34,7 @@ from backstory.http.query import (
 from backstory.http.services import Services
 from backstory.ingest.admit import Arrival, admit
 from backstory.live.hub import Event, Signal
+from backstory.model.access import Right
 from backstory.model.activity import Deletion, Publication, Published, join_answers
 from backstory.model.ids import ActivityId, parse_activity_id
 from backstory.model.json_text import parse_exact, shorten
@@ -42,6 +45,11 @@ from backstory.timeline.read import ShownPage
 MAX_BATCH = 1_000
 MAX_IDEMPOTENCY_KEY = 255
 QUIET_SECONDS = 15
+"""After how long without an event a stream says that it is still there."""
+
+RIGHTS_SECONDS = 0.4
+"""How often an open stream's key is asked for: with the half second that a good one is remembered, within a second."""
+
 _YIELD_EVERY = 25
 _POSITION = re.compile("[0-9a-f]{1,15}")
 
@@ -310,7 +318,7 @@ async def stream_activities(request: Request, services: Services) -> Response:
     start = current if last is None else decode_position(last)
     if start is None:
         return _stream(iter_reset())
-    return _stream(_events(services, homes, start))
+    return _stream(_events(request, services, homes, start))
 
 
 def _stream(pieces: AsyncIterator[bytes]) -> Response:
@@ -329,15 +337,34 @@ async def iter_reset() -> AsyncIterator[bytes]:
 _RESET = b"event: reset\ndata: {}\n\n"
 
 
-async def _events(services: Services, homes: Homes, start: StreamPosition) -> AsyncIterator[bytes]:
+async def _events(
+    request: Request, services: Services, homes: Homes, start: StreamPosition
+) -> AsyncIterator[bytes]:
     services.metrics.viewers.inc()
+    checked = sent = time.monotonic()
     try:
         yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
-        async for event in services.hub.follow(homes.keys, start, quiet_after=QUIET_SECONDS):
+        async for event in services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS):
+            if time.monotonic() - checked >= RIGHTS_SECONDS:
+                if not await _may_still_read(request, services):
+                    return
+                checked = time.monotonic()
+            if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
+                continue
             if (piece := _event_text(event, homes.contact_id, start.generation)) is not None:
                 yield piece
+                sent = time.monotonic()
     finally:
         services.metrics.viewers.dec()
+
+
+async def _may_still_read(request: Request, services: Services) -> bool:
+    """Whether the stream's key is still in force: a revocation ends what is open, too."""
+    try:
+        principal = await services.authenticator.authenticate(request.headers.get(b"authorization"))
+    except InvalidCredentials:
+        return False
+    return principal.may(Right.READ)
 
 
 def _event_text(event: Event, contact_id: int, generation: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 import pysqlite3 as sqlite3
 from msgspec.structs import replace
 
-from backstory.errors import FieldErrors
+from backstory.errors import FieldErrors, Unavailable
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
 from backstory.model.activity import Origin, Publication, Published
 from backstory.model.contact import Contact, NewContact
@@ -31,6 +32,11 @@ from backstory.store.records import sql
 from backstory.store.records.sqlite_resolve import Resolution, Resolved, unique_keys
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
+READY_SECONDS = 1.0
+"""For how long storage that was just proven is taken as ready."""
+
+PROOF_BYTES = 512 * 1024
+
 _ORIGIN_ENCODER = msgspec.json.Encoder()
 _ORIGIN_DECODER = msgspec.json.Decoder(Origin)
 
@@ -44,6 +50,8 @@ class SqliteStore:
         self.database = SqliteDatabase(path, ownership)
         self._appender = Appender()
         self._indexer = Indexer()
+        self._ready_until = 0.0
+        self._refusing = False
         self._commits = 0
         self._committed = 0
         self.log = SqliteLog(self.database)
@@ -58,9 +66,15 @@ class SqliteStore:
         self, publications: Sequence[Publication], bookmark: Bookmark | None = None
     ) -> list[PublishResult]:
         """See `Store.publish`."""
-        return await self.database.write(
-            lambda transaction: self._publish(transaction, publications, bookmark)
-        )
+        try:
+            results = await self.database.write(
+                lambda transaction: self._publish(transaction, publications, bookmark)
+            )
+        except Unavailable:
+            self._refusing = True
+            raise
+        self._refusing = False
+        return results
 
     def _publish(
         self, transaction: Transaction, publications: Sequence[Publication], bookmark: Bookmark | None
@@ -95,9 +109,15 @@ class SqliteStore:
         return await self.database.read_records(lambda records: sql.select_bookmark(records, name))
 
     async def ready(self) -> None:
-        """See `Store.ready`: commits something, and reads."""
-        await self.database.write(lambda transaction: self._appender.prove_writable(transaction.raw))
+        """See `Store.ready`: commits something, and reads. At most once a second: anybody may ask, without a key."""
+        if time.monotonic() < self._ready_until and not self._refusing:
+            return
+        # A little fits into the last free pages of a full disk: where publishing is refused, more must fit.
+        size = PROOF_BYTES if self._refusing else 16
+        await self.database.write(lambda transaction: self._appender.prove_writable(transaction.raw, size))
         await self.log.stream_position()
+        self._refusing = False
+        self._ready_until = time.monotonic() + READY_SECONDS
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""

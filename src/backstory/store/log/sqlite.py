@@ -135,9 +135,9 @@ class Appender:
     def __init__(self) -> None:
         self._random = RandomPool()
 
-    def prove_writable(self, raw: sqlite3.Connection) -> None:
-        """Write something: a full disk shows only then."""
-        raw.execute("INSERT OR REPLACE INTO log_state VALUES ('ready', ?)", (str(time.time_ns()),))
+    def prove_writable(self, raw: sqlite3.Connection, size: int) -> None:
+        """Write `size` bytes over what was written last time: a full disk shows only then."""
+        raw.execute("INSERT OR REPLACE INTO log_state VALUES ('ready', hex(randomblob(?)))", (size // 2,))
 
     def append(self, raw: sqlite3.Connection, rows: Sequence[NewRow], last: Position) -> list[ActivityId]:
         """Insert rows in their order, behind the last position that was given out; their ids."""
