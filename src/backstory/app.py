@@ -27,7 +27,7 @@ from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from backstory.timeline.read import Timeline
 
-SWITCH_INTERVAL = 0.001
+SWITCH_INTERVAL = 0.0002
 """Seconds after which a waiting thread gets the interpreter: the writer's turn must not wait for the event loop's."""
 
 log = structlog.get_logger(__name__)
@@ -94,10 +94,12 @@ class Server:
 
     async def stop(self) -> None:
         """Finish the commits that were taken, then let go of the storage. Requests have ended before."""
-        await self.services.commit.close()
-        await self.services.rejected.close()
-        await self.services.hub.close()
-        await self.services.store.close()
+        try:
+            await self.services.commit.close()
+            await self.services.rejected.close()
+            await self.services.hub.close()
+        finally:
+            await self.services.store.close()
 
 
 class _Uvicorn(uvicorn.Server):

@@ -6,7 +6,7 @@ import getpass
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def restore_from(backup: Path, target: Path, show: Show) -> str:
         try:
             _copy(backup, partial, show)
             highest, known = _issued_so_far(target, counts["highest_contact"])
-            _prepare(partial, highest)
+            _prepare(partial, highest, _revoked(target))
             kept = _put_in_place(partial, target)
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"the restore failed: {error}") from error
@@ -137,6 +137,8 @@ def restore_from(backup: Path, target: Path, show: Show) -> str:
     return (
         f"Restored {counts['contacts']:,} contacts and {counts['activities']:,} activities.\n"
         f"New contacts begin at {highest + 1:,} ({ids}).\n"
+        f"Keys that were revoked since the backup {'stay revoked' if known else 'are in force again: revoke them'}.\n"
+        "Activities that were deleted since the backup are back: delete them again.\n"
         + (f"The database that was there is kept as {kept}." if kept else "There was no database before.")
     )
 
@@ -149,13 +151,24 @@ def _issued_so_far(target: Path, in_backup: int) -> tuple[int, bool]:
         return in_backup + UNKNOWN_GAP, False
 
 
-def _prepare(partial: Path, highest: int) -> None:
-    """In the copy: no id is issued again, and streams of before are told to read afresh."""
+def _revoked(target: Path) -> list[tuple[int, bytes]]:
+    """When which keys were revoked in the database that is there, where it can be read."""
+    query = "SELECT revoked_at, hash FROM api_keys WHERE revoked_at IS NOT NULL"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{target}?mode=ro", uri=True)) as connection:
+        return connection.execute(query).fetchall()
+    return []
+
+
+def _prepare(partial: Path, highest: int, revoked: Sequence[tuple[int, bytes]]) -> None:
+    """In the copy: no id is issued again, no revoked key comes back, streams of before are told to read afresh."""
     connection = sqlite3.connect(str(partial), isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'contacts'")
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?)", (highest,))
+        connection.executemany(
+            "UPDATE api_keys SET revoked_at = ? WHERE hash = ? AND revoked_at IS NULL", revoked
+        )
         connection.execute(
             "UPDATE log_state SET value = ? WHERE name = 'generation'", (secrets.token_hex(6),)
         )
@@ -175,12 +188,13 @@ def _put_in_place(partial: Path, target: Path) -> Path | None:
     if target.exists():
         _checkpoint(target)
         kept = target.with_name(f"{target.name}.before-restore-{now() // 1_000_000}")
-        target.replace(kept)
+        os.link(
+            target, kept
+        )  # and not moved: at no moment may there be no database, ids would begin at 1 again
     for suffix in ("-wal", "-shm"):
         beside = Path(f"{target}{suffix}")
-        if kept is not None and beside.exists():
+        if kept is not None and beside.exists():  # the former one is damaged: what belongs to it goes with it
             beside.replace(f"{kept}{suffix}")
-        beside.unlink(missing_ok=True)
     partial.replace(target)
     _sync(target.parent)
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,7 +100,8 @@ class _Importer:
             return
         if self._rejected_file is None:
             try:
-                self._rejected_file = self._rejected_path.open("a")
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._rejected_file = os.fdopen(os.open(self._rejected_path, flags, 0o600), "a")
             except OSError as problem:
                 raise OperatorError(f"{self._rejected_path} cannot be written: {problem}") from problem
         errors = (
@@ -176,9 +178,10 @@ def _groups(stream: BinaryIO, start: Bookmark | None) -> Iterator[tuple[list[_Li
         stream.seek(offset)
     group: list[_Line] = []
     size = 0
-    for text in stream:
+    while text := stream.readline(MAX_LINE + 1):
         number += 1
         offset += len(text)
+        offset += _skip_line(stream, text)
         if not text.strip():
             continue
         group.append(_Line(number, text, offset))
@@ -188,6 +191,17 @@ def _groups(stream: BinaryIO, start: Bookmark | None) -> Iterator[tuple[list[_Li
             group, size = [], 0
     if group:
         yield group, offset
+
+
+def _skip_line(stream: BinaryIO, begun: bytes) -> int:
+    """Pass over the rest of a line that is too long to be one of ours; how many bytes that were."""
+    skipped = 0
+    while len(begun) > MAX_LINE and not begun.endswith(b"\n"):
+        begun = stream.readline(MAX_LINE + 1)
+        skipped += len(begun)
+        if len(begun) <= MAX_LINE:
+            break
+    return skipped
 
 
 async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: AuditEntry) -> int:

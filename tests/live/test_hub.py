@@ -82,10 +82,19 @@ async def test_a_viewer_hears_of_its_contact_and_nobody_else(store: SqliteStore,
     assert ids(told) == [late.id, late.id, last.id]
 
 
-async def test_a_viewer_that_was_away_gets_everything_since(
+async def test_a_viewer_that_missed_too_much_reads_afresh(
     store: SqliteStore, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "BACKLOG_PIECE", 3)
+    monkeypatch.setattr(hub_module, "MAX_BACKLOG", 3)
+    first = await publish_one(store)
+    position = await store.log.stream_position()
+    await publish(store, *(publication(at=NOON - number) for number in range(4)))
+    _, told = await start(hub, [await home_of(store, first)], position)
+    await until(told, 1)
+    assert told == [Signal.RESET]
+
+
+async def test_a_viewer_that_was_away_gets_everything_since(store: SqliteStore, hub: Hub) -> None:
     first = await publish_one(store)
     position = await store.log.stream_position()
     missed = await publish(store, *(publication(at=NOON - number) for number in range(10)))
@@ -270,10 +279,10 @@ class GatedLog:
     async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
         return await self._log.arrivals(homes, after, limit)
 
-    async def all_arrivals(self, after: Position, limit: int) -> Arrivals:
+    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
         if self.fail:
             raise Unavailable("the storage is busy")
-        return await self._log.all_arrivals(after, limit)
+        return await self._log.all_arrivals(after, limit, homes)
 
 
 async def test_a_second_viewer_that_starts_at_the_same_time_does_not_move_the_feed(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 import structlog
 
 from backstory.errors import BackstoryError
@@ -14,6 +17,7 @@ from backstory.store.base import Records
 
 MAX_QUEUED = 1_000
 MAX_BODY = 2_000
+MAX_KEPT_ERRORS = 20
 KEEP_SECONDS = 0.5
 _KEY = re.compile(KEY_PREFIX + "[0-9a-fA-F]{16,}")
 
@@ -39,7 +43,8 @@ class RejectedRequests:
     async def _write_soon(self) -> None:
         await asyncio.sleep(KEEP_SECONDS)  # gathers: a client that is wrong is wrong many times
         try:
-            await self.flush()
+            while self._queued:  # also what came while it was writing
+                await self.flush()
         finally:
             self._task = None
 
@@ -65,5 +70,23 @@ class RejectedRequests:
 
 def shorten_body(body: bytes) -> str:
     """A body as an admin reads it: cut, and no key in it, wherever a sender has put one."""
-    text = _KEY.sub(f"{KEY_PREFIX}…", body[: MAX_BODY * 4].decode(errors="replace"))
+    text = _hide_keys(body[: MAX_BODY * 4].decode(errors="replace"))
     return text if len(text) <= MAX_BODY else f"{text[:MAX_BODY]}…"
+
+
+def hide_keys(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error as it is kept: its message may quote what was sent, and that may be a key."""
+    return {name: _hide_keys(value) if isinstance(value, str) else value for name, value in error.items()}
+
+
+def _hide_keys(text: str) -> str:
+    return _KEY.sub(f"{KEY_PREFIX}…", text)
+
+
+def source_of(body: bytes) -> str | None:
+    """The source name in a refused body, where it can be read."""
+    try:
+        source = msgspec.json.decode(body)["activity"]["source"]["name"]
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, IndexError, ValueError):
+        return None
+    return _hide_keys(source)[:255] if isinstance(source, str) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -22,7 +23,6 @@ from backstory.errors import (
     NotFound,
     RequestError,
 )
-from backstory.http.errors import is_foreseen
 from backstory.http.message import NDJSON_TYPE, Request, Response, no_content
 from backstory.http.query import (
     FIND_PARAMETERS,
@@ -67,17 +67,10 @@ _BATCH = msgspec.json.Decoder(BatchRequest)
 
 async def publish(request: Request, services: Services) -> Response:
     """Publish one activity."""
-    try:
-        publication = admit(request.body, _arrival(request, services, _idempotency_key(request), "-"))
-    except (FieldErrors, InvalidJson, AccessDenied) as error:
-        services.note_rejection(request, error, request.body, _source_of(request.body))
-        raise
+    publication = admit(request.body, _arrival(request, services, _idempotency_key(request), "-"))
     (result,) = await services.commit.publish([publication])
     services.count_published([result])
     if isinstance(result, Exception):
-        if is_foreseen(result):
-            assert isinstance(result, BackstoryError)
-            services.note_rejection(request, result, request.body, publication.source)
         raise result
     return Response(_ENCODER.encode(publish_answer(result)))
 
@@ -117,26 +110,13 @@ def _arrival(request: Request, services: Services, key: str | None, place: str) 
     return Arrival(request.caller, request.received, scoped, services.settings.phone_region)
 
 
-def _source_of(body: bytes) -> str | None:
-    """The source name in a refused body, where it can be read."""
-    try:
-        source = msgspec.json.decode(body)["activity"]["source"]["name"]
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, IndexError, ValueError):
-        return None
-    return source[:255] if isinstance(source, str) else None
-
-
 # Batches.
 
 
 async def publish_batch(request: Request, services: Services) -> Response:
     """Publish many activities: the good ones are kept even where others are bad."""
-    try:
-        key = _idempotency_key(request)
-        items = _read_items(request)
-    except (FieldErrors, InvalidJson) as error:
-        services.note_rejection(request, error, request.body, None)
-        raise
+    key = _idempotency_key(request)
+    items = _read_items(request)
     admitted = [each async for each in _admit_items(request, services, items, key)]
     good = [each for each in admitted if isinstance(each, Publication)]
     published = await services.commit.publish(good) if good else []
@@ -146,7 +126,7 @@ async def publish_batch(request: Request, services: Services) -> Response:
     for item, each in zip(items, admitted, strict=True):
         result = next(results) if isinstance(each, Publication) else each
         if isinstance(result, BackstoryError):
-            services.note_rejection(request, result, item, _source_of(item))
+            services.note_rejection(request, result, item)
         answers.append(_item_answer(result))
     return Response(_ENCODER.encode({"results": answers}))
 
@@ -263,8 +243,13 @@ def contact_id_of(request: Request) -> int:
 
 async def get_timeline(request: Request, services: Services) -> Response:
     """A contact's timeline, newest first."""
-    query = read_page_query(request, TIMELINE_PARAMETERS)
-    page = await services.timeline.page(contact_id_of(request), query.filters, query.after, query.per_page)
+    contact_id = contact_id_of(request)
+    try:
+        query = read_page_query(request, TIMELINE_PARAMETERS)
+    except FieldErrors:
+        await services.timeline.homes(contact_id)  # 404 goes before 400
+        raise
+    page = await services.timeline.page(contact_id, query.filters, query.after, query.per_page)
     return _page_response(request, page)
 
 
@@ -321,7 +306,7 @@ async def stream_activities(request: Request, services: Services) -> Response:
     return _stream(_events(request, services, homes, start))
 
 
-def _stream(pieces: AsyncIterator[bytes]) -> Response:
+def _stream(pieces: AsyncGenerator[bytes]) -> Response:
     return Response(
         content_type="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -329,7 +314,7 @@ def _stream(pieces: AsyncIterator[bytes]) -> Response:
     )
 
 
-async def iter_reset() -> AsyncIterator[bytes]:
+async def iter_reset() -> AsyncGenerator[bytes]:
     """A stream that tells its viewer to read afresh."""
     yield _RESET
 
@@ -339,21 +324,22 @@ _RESET = b"event: reset\ndata: {}\n\n"
 
 async def _events(
     request: Request, services: Services, homes: Homes, start: StreamPosition
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     services.metrics.viewers.inc()
     checked = sent = time.monotonic()
     try:
         yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
-        async for event in services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS):
-            if time.monotonic() - checked >= RIGHTS_SECONDS:
-                if not await _may_still_read(request, services):
-                    return
-                checked = time.monotonic()
-            if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
-                continue
-            if (piece := _event_text(event, homes.contact_id, start.generation)) is not None:
-                yield piece
-                sent = time.monotonic()
+        async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
+            async for event in events:
+                if time.monotonic() - checked >= RIGHTS_SECONDS:
+                    if not await _may_still_read(request, services):
+                        return
+                    checked = time.monotonic()
+                if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
+                    continue
+                if (piece := _event_text(event, homes.contact_id, start.generation)) is not None:
+                    yield piece
+                    sent = time.monotonic()
     finally:
         services.metrics.viewers.dec()
 

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from backstory.errors import AccessDenied, MethodNotAllowed, NotAcceptable, NotFound
+from backstory.errors import AccessDenied, BackstoryError, MethodNotAllowed, NotAcceptable, NotFound
 from backstory.http.body import ClientGoneError, Receive, check_type, read_body, refuse_body
 from backstory.http.errors import error_response, is_foreseen
 from backstory.http.message import Request, Response, Scope
@@ -59,7 +59,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         request = Request(scope, _request_id(self._random.take(16)))
-        route_path = "-"
+        route_path, route = "-", None
         try:
             principal = await self._authenticate(request)
             methods, request.path_values = self._match(request.path)
@@ -77,6 +77,8 @@ class Dispatcher:
         except Exception as error:
             if not is_foreseen(error):
                 log.exception("request_failed", request_id=request.id, route=route_path)
+            elif route is not None and route.right is Right.PUBLISH and isinstance(error, BackstoryError):
+                self._services.note_rejection(request, error, request.body)
             response = error_response(error)
         self._count(route_path, request.method, response.status)
         self._log(request, route_path, response)
@@ -193,5 +195,8 @@ async def _send_stream(response: Response, receive: Receive, send: Send) -> None
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended, _ = await asyncio.gather(*tasks, return_exceptions=True)
+        await stream.aclose()
+    if isinstance(ended, Exception):
+        log.error("stream_failed", exc_info=ended)
     await send({"type": "http.response.body", "body": b""})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -54,7 +54,7 @@ class Request:
 
     def query(self) -> list[tuple[str, str]]:
         """The query's pairs in order, blank values kept."""
-        return parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return parse_qsl(self._scope["query_string"].decode(errors="replace"), keep_blank_values=True)
 
     def header(self, name: bytes) -> str | None:
         """A header's value; None where it was not sent."""
@@ -87,7 +87,7 @@ class Response:
         status: int = 200,
         content_type: str = _JSON_HEADER,
         headers: Mapping[str, str] | None = None,
-        stream: AsyncIterator[bytes] | None = None,
+        stream: AsyncGenerator[bytes] | None = None,
     ) -> None:
         self.body = body
         self.status = status

@@ -8,7 +8,13 @@ from typing import NamedTuple
 from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
-from backstory.helpdesk.rejected import RejectedRequests, shorten_body
+from backstory.helpdesk.rejected import (
+    MAX_KEPT_ERRORS,
+    RejectedRequests,
+    hide_keys,
+    shorten_body,
+    source_of,
+)
 from backstory.http.documentation import Documentation
 from backstory.http.message import Request
 from backstory.ingest.commit import GroupCommit
@@ -42,24 +48,17 @@ class Services(NamedTuple):
             self.metrics.duplicates.inc(duplicates)
             self.metrics.differing.inc(sum(result.differs for result in kept))
 
-    def note_rejection(
-        self, request: Request, error: BackstoryError, body: bytes, source: str | None
-    ) -> None:
+    def note_rejection(self, request: Request, error: BackstoryError, body: bytes) -> None:
         """Count a refusal and keep it for an admin, soon."""
         status, errors = describe_refusal(error)
         for each in errors:
             self.metrics.rejected.labels(str(each["code"])).inc()
         key_id = request.principal.key_id if request.principal else None
+        kept = tuple(hide_keys(each) for each in errors[:MAX_KEPT_ERRORS])
+        source = source_of(body)
         self.rejected.add(
             Rejection(
-                request.received,
-                request.id,
-                request.path,
-                status,
-                key_id,
-                source,
-                tuple(errors),
-                shorten_body(body),
+                request.received, request.id, request.path, status, key_id, source, kept, shorten_body(body)
             )
         )
 

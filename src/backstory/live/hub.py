@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from enum import Enum
 
 import structlog
@@ -19,7 +19,9 @@ from backstory.model.ids import ContactKey, Position
 from backstory.store.base import ActivityLog, StreamPosition
 
 MAX_QUEUED = 256
-BACKLOG_PIECE = 200
+MAX_BACKLOG = 1_000
+"""One who missed more than this is better off reading a page afresh."""
+
 FEED_PIECE = 1_000
 FEED_SECONDS = 0.25
 """How often the feed looks for what other processes committed, while anybody is looking."""
@@ -89,7 +91,7 @@ class Hub:
 
     async def follow(
         self, homes: Sequence[ContactKey], after: StreamPosition, *, quiet_after: float
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Everything that arrives for some homes after a position, oldest first, without end.
 
         After `Signal.RESET` and `Signal.END` nothing comes any more. A position of another generation, or one that
@@ -104,10 +106,13 @@ class Hub:
             await self._start_feed()
             # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
             position = after.position
-            while arrivals := (await self._log.arrivals(homes, position, BACKLOG_PIECE)).events:
-                for arrival in arrivals:
-                    position = _position(arrival)
-                    yield arrival
+            arrivals = (await self._log.arrivals(homes, position, MAX_BACKLOG + 1)).events
+            if len(arrivals) > MAX_BACKLOG:
+                yield Signal.RESET
+                return
+            for arrival in arrivals:
+                position = _position(arrival)
+                yield arrival
             while True:
                 event = await viewer.next(quiet_after)
                 if isinstance(event, Signal) or _position(event) > position:
@@ -162,12 +167,12 @@ class Hub:
     async def _feed_once(self) -> None:
         """Tell the viewers what came since the last time."""
         self._wake.clear()
-        arrivals = await self._log.all_arrivals(self._position, FEED_PIECE)
+        arrivals = await self._log.all_arrivals(self._position, FEED_PIECE, frozenset(self._viewers))
         for event in arrivals.events:
             for viewer in self._viewers.get(event.contact_key, ()):
                 viewer.tell(event)
         self._position = arrivals.position
-        if len(arrivals.events) == FEED_PIECE:
+        if arrivals.more:
             self._wake.set()
 
     async def close(self) -> None:

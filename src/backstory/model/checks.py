@@ -10,6 +10,8 @@ from backstory.model.identity import is_email, is_phone
 from backstory.model.json_text import Number, shorten
 
 MAX_IDENTIFIER = 255
+MAX_UNKNOWN = 20
+"""So many unknown fields of one object are named, the rest are counted: a fault must not be larger than its cause."""
 
 Check = Callable[[Any, str, list[Fault]], None]
 """Adds to the list what is wrong with a value at a path."""
@@ -54,10 +56,15 @@ def check_object(fields: Mapping[str, Field]) -> Check:
                 field.check(value[name], inner, faults)
             elif field.required:
                 fault(faults, inner, Code.MISSING_FIELD, "It is mandatory and was not sent.")
-        known = ", ".join(fields)
-        for name in (name for name in value if name not in fields):
-            inner = f"{path}.{name}" if path else name
-            fault(faults, inner, Code.INVALID_FIELD, f"There is no such field; known here: {known}.")
+        unknown = [name for name in value if name not in fields]
+        for name in unknown[:MAX_UNKNOWN]:
+            inner = f"{path}.{name[:100]}" if path else name[:100]
+            fault(
+                faults, inner, Code.INVALID_FIELD, f"There is no such field; known here: {', '.join(fields)}."
+            )
+        if len(unknown) > MAX_UNKNOWN:
+            rest = f"There are {len(unknown) - MAX_UNKNOWN:,} more fields that do not exist here."
+            fault(faults, path, Code.INVALID_FIELD, rest)
 
     return check
 

@@ -164,7 +164,8 @@ def decide(
             holders = numbers.get(item.key, ())
             if len(holders) > 1 and all(other.kind.is_number for other in identifiers):
                 holder = owners.get(phone_only_key(item.key))
-                return Match(holder, item.kind if holder else CREATED, (), (), item.key)
+                unheld = tuple(other for other in identifiers if not numbers.get(other.key))
+                return Match(holder, item.kind if holder else CREATED, unheld, (), item.key)
             holder = holders[0] if len(holders) == 1 else None
         else:
             holder = owners.get(item.key)

@@ -23,10 +23,11 @@ PublishResult = Published | Exception
 
 
 class Arrivals(Struct, frozen=True):
-    """What came after a position, in the order of arrival; `position` is where to go on."""
+    """What came after a position, in the order of arrival; `position` is where to go on, `more` whether at once."""
 
     events: tuple[Activity | Deletion, ...]
     position: Position
+    more: bool = False
 
 
 class StreamPosition(Struct, frozen=True):
@@ -71,8 +72,11 @@ class ActivityLog(Protocol):
     async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
         """What arrived for a contact after a position, oldest first, at most `limit` events."""
 
-    async def all_arrivals(self, after: Position, limit: int) -> Arrivals:
-        """What arrived for anybody after a position, oldest first: what the live viewers are fed from."""
+    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+        """What arrived after a position, oldest first: what the live viewers are fed from.
+
+        At most `limit` arrivals of anybody are looked at; those of `homes` are answered.
+        """
 
     async def stream_position(self) -> StreamPosition:
         """The position of the newest arrival or deletion (0 in an empty log)."""

@@ -40,6 +40,7 @@ CHORE_PAUSE = 0.001
 _WRITER_CACHE_KIB = 48 * 1024
 _READER_CACHE_KIB = 12 * 1024
 _BUSY_SECONDS = 10
+_TOOL_SECONDS = 3
 _PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -150,7 +151,7 @@ class SqliteDatabase:
         try:
             self._connection = self._connect()
             self._prepare(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             self._release()
             raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
         except StorageError:
@@ -203,9 +204,22 @@ class SqliteDatabase:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if migrations.is_current(connection):
             return
-        if not self.owned and self._ownership is not Ownership.NEVER:
-            raise StorageError("a server of another version is using this database; stop it first")
-        migrations.upgrade(_records_over(connection))
+        if self.owned:
+            migrations.upgrade(_records_over(connection))
+            return
+        self._upgrade_beside(connection)
+
+    def _upgrade_beside(self, connection: sqlite3.Connection) -> None:
+        """Upgrade for a short tool: other tools that begin at the same moment are waited for, a server is not."""
+        deadline = time.monotonic() + _TOOL_SECONDS
+        while not migrations.is_current(connection):
+            try:
+                with self.owning():
+                    migrations.upgrade(_records_over(connection))
+            except StorageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query on a reader's connection, off the event loop."""
@@ -277,6 +291,8 @@ class SqliteDatabase:
             sqlite3.Error
         ) as error:  # the storage is full, say: publishers are told so, and the chore comes again
             log.warning("index_failed", error=str(error))
+        except Exception:  # whatever it is, the writer lives on
+            log.exception("index_failed")
 
     @contextmanager
     def _begin(self) -> Iterator[Transaction]:
@@ -332,7 +348,10 @@ def _lock_owner(path: Path, ownership: Ownership) -> int | None:
     """Take the owner's lock; None where it is not asked for, or free for the asking."""
     if ownership is Ownership.NEVER:
         return None
-    lock = os.open(f"{path}-owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(f"{path}-owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{path}-owner cannot be written by this user: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -357,7 +376,11 @@ def _records_over(connection: sqlite3.Connection, *, autocommit: bool = False) -
 
 
 def _as_answer(error: BaseException) -> BaseException:
-    return translate(error) if isinstance(error, sqlite3.Error | sa.exc.DBAPIError) else error
+    if not isinstance(error, sqlite3.Error | sa.exc.DBAPIError):
+        return error
+    answer = translate(error)
+    answer.__cause__ = error
+    return answer
 
 
 def translate(error: Exception) -> BackstoryError:

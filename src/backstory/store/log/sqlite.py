@@ -37,8 +37,8 @@ _FULL_ROW = f"{_ROW}, source, name, object_type, actor_type"
 _LAST_OF = "coalesce((SELECT max(position) FROM {}), 0)"
 _LAST_POSITION = f"max({_LAST_OF.format('activities')}, {_LAST_OF.format('deletions')})"
 _LOOK_UP = f"""
-SELECT (SELECT json_group_array(json_array(hex(hash), position, hex(digest))) FROM event_keys
-         WHERE hash IN (SELECT unhex(value) FROM json_each(?1)) AND (expires IS NULL OR expires > ?2)),
+SELECT (SELECT json_group_array(json_array(hex(e.hash), e.position, hex(e.digest))) FROM json_each(?1) wanted
+         CROSS JOIN event_keys e ON e.hash = unhex(wanted.value) WHERE e.expires IS NULL OR e.expires > ?2),
        (SELECT json_group_array(json_array(i.key, c.id, hex(c.key), c.named)) FROM json_each(?3) wanted
          CROSS JOIN identifiers i ON i.key = wanted.value CROSS JOIN contacts c ON c.id = i.contact_id),
        {_LAST_POSITION}
@@ -209,9 +209,9 @@ class SqliteLog:
         """See `ActivityLog.arrivals`."""
         return await self._database.read(lambda raw: _arrivals(raw, homes, after, limit))
 
-    async def all_arrivals(self, after: Position, limit: int) -> Arrivals:
-        """What arrived for anybody after a position, oldest first: what the live viewers are fed from."""
-        return await self._database.read(lambda raw: _all_arrivals(raw, after, limit))
+    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+        """See `ActivityLog.all_arrivals`."""
+        return await self._database.read(lambda raw: _all_arrivals(raw, after, limit, homes))
 
     async def stream_position(self) -> StreamPosition:
         """See `ActivityLog.stream_position`."""
@@ -231,7 +231,11 @@ class SqliteLog:
         deletion = Deletion(next_position(read_stream_position(raw).position), row[2], activity_id)
         if row[0] <= watermark(raw):
             _remove_from_index(raw, row)
-        raw.execute("DELETE FROM activities WHERE position = ?", (row[0],))
+        raw.execute("PRAGMA secure_delete = ON")  # its text is overwritten, also where its pages become free
+        try:
+            raw.execute("DELETE FROM activities WHERE position = ?", (row[0],))
+        finally:
+            raw.execute("PRAGMA secure_delete = FAST")
         raw.execute("INSERT INTO deletions VALUES (?, ?, ?, ?)", (deletion.position, row[2], *activity_id))
         add_audit(transaction.records, entry)
         return deletion
@@ -427,13 +431,21 @@ def _arrived(
     return positions
 
 
-def _all_arrivals(raw: sqlite3.Connection, after: Position, limit: int) -> Arrivals:
-    rows = raw.execute(
-        "SELECT position, 0 FROM activities WHERE position > ?1"
-        " UNION ALL SELECT position, 1 FROM deletions WHERE position > ?1 ORDER BY 1 LIMIT ?2",
-        (after, limit),
-    ).fetchall()
-    return _read_events(raw, [(row[0], bool(row[1])) for row in rows], after)
+_ALL_ARRIVALS = """
+SELECT json_group_array(json_array(position, hex(contact_key), deleted)) FROM (
+    SELECT position, contact_key, 0 AS deleted FROM activities WHERE position > ?1
+    UNION ALL SELECT position, contact_key, 1 FROM deletions WHERE position > ?1 ORDER BY 1 LIMIT ?2
+)
+"""
+
+
+def _all_arrivals(
+    raw: sqlite3.Connection, after: Position, limit: int, homes: frozenset[ContactKey]
+) -> Arrivals:
+    rows = _decode_rows(raw.execute(_ALL_ARRIVALS, (after, limit)).fetchone()[0])
+    wanted = [(row[0], bool(row[2])) for row in rows if bytes.fromhex(row[1]) in homes]
+    events = _read_events(raw, wanted, after).events
+    return Arrivals(events, rows[-1][0] if rows else after, len(rows) == limit)
 
 
 def _read_events(

@@ -8,7 +8,6 @@ itself, one statement each, so that the writer's thread never has to win the int
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import subprocess
 import sys
@@ -29,9 +28,9 @@ INDEX_RULES = "1"
 """Raise it with every change of model/words.py, model/refs.py or model/searched.py that gives a text other entries:
 a deletion takes out what today's rules say, so the index must have been made by the same."""
 
-PIECE_ROWS = 1_000
+PIECE_ROWS = 2_500
 PIECE_BYTES = 4 * 1024 * 1024
-LAG_SECONDS = 0.2
+LAG_SECONDS = 0.35
 """How old the oldest missing entry becomes before the index follows: bulk is far cheaper than one at a time."""
 
 POLL_SECONDS = 0.25
@@ -39,17 +38,20 @@ POLL_SECONDS = 0.25
 
 REPLY_POLL_SECONDS = 0.002
 RETRY_SECONDS = 1.0
+ANSWER_SECONDS = 30.0
+"""A worker that takes longer for a piece hangs: another one is started."""
 
 log = structlog.get_logger(__name__)
 
 _READ_PIECE = """
-SELECT '[' || group_concat('[' || columns || ',' || body || ']') || ']', max(position), count(*) FROM (
+SELECT '[' || group_concat('[' || columns || ',' || body || ']') || ']', min(position), max(position) FROM (
     SELECT position, CAST(body AS TEXT) AS body,
            position || ',"' || hex(contact_key) || '",' || timestamp AS columns,
-           sum(length(body)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS before
+           sum(length(body)) OVER (ORDER BY position) - length(body) AS before
       FROM (SELECT position, contact_key, timestamp, body FROM activities WHERE position > ? ORDER BY position LIMIT ?)
-) WHERE coalesce(before, 0) < ?
+) WHERE before < ?
 """
+_MORE = "SELECT EXISTS (SELECT 1 FROM activities WHERE position > ?)"
 _WRITE_POSTINGS = """
 INSERT OR IGNORE INTO postings
 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
@@ -65,7 +67,7 @@ class _Piece(NamedTuple):
 
     behind: Position
     last: Position
-    full: bool
+    more: bool
     read_at: Position
 
 
@@ -79,6 +81,7 @@ class Indexer:
         self._first_behind_piece: float | None = None
         self._next_look = 0.0  # on the monotonic clock, as the next one
         self._not_before = 0.0
+        self._asked = 0.0
         self._rules_checked = False
 
     def note_append(self) -> None:
@@ -100,7 +103,8 @@ class Indexer:
         if resting > 0:
             return resting
         if self._piece is not None and self._worker is not None:
-            return 0.0 if self._worker.has_answered() else REPLY_POLL_SECONDS
+            overdue = time.monotonic() > self._asked + ANSWER_SECONDS
+            return 0.0 if overdue or self._worker.has_answered() else REPLY_POLL_SECONDS
         until_look = max(0.0, self._next_look - time.monotonic())
         if self._oldest_missing is None:
             return until_look
@@ -128,18 +132,23 @@ class Indexer:
     def _read(self, raw: sqlite3.Connection) -> None:
         self._next_look = time.monotonic() + POLL_SECONDS
         behind, read_at = watermark(raw), _last_deletion(raw)
-        text, last, count = raw.execute(_READ_PIECE, (behind, PIECE_ROWS, PIECE_BYTES)).fetchone()
-        if not count:
+        text, first, last = raw.execute(_READ_PIECE, (behind, PIECE_ROWS, PIECE_BYTES)).fetchone()
+        if last is None:
             self._oldest_missing = None
             return
+        self._oldest_missing = _arrived_at(first)
         if self._worker is None:
             self._worker = _Worker()
         self._first_behind_piece = None
         self._worker.ask(text.encode())
-        self._piece = _Piece(behind, last, count == PIECE_ROWS or len(text) > PIECE_BYTES, read_at)
+        self._asked = time.monotonic()
+        more = bool(raw.execute(_MORE, (last,)).fetchone()[0])
+        self._piece = _Piece(behind, last, more, read_at)
 
     def _write(self, piece: _Piece, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
         assert self._worker is not None, "a piece is with a worker"
+        if not self._worker.has_answered():
+            raise EOFError(f"no answer within {ANSWER_SECONDS:.0f} seconds")
         postings, words = self._worker.answer()
         self._piece = None
         with begin() as transaction:
@@ -149,7 +158,7 @@ class Indexer:
                 _write_entries(raw, postings, words, piece.last)
             _drop_expired(raw, now())
         if current:  # else the same rows are read again
-            self._oldest_missing = (piece.last >> 12) / 1000 if piece.full else self._first_behind_piece
+            self._oldest_missing = _arrived_at(piece.last) if piece.more else self._first_behind_piece
 
     def _forget_worker(self) -> None:
         self._piece = None
@@ -172,6 +181,11 @@ def _renew(raw: sqlite3.Connection) -> None:
     raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
     raw.execute("UPDATE log_state SET value = '0' WHERE name = 'indexed'")
     raw.execute("INSERT OR REPLACE INTO log_state VALUES ('index_rules', ?)", (INDEX_RULES,))
+
+
+def _arrived_at(position: Position) -> float:
+    """When a position was given out, in seconds since the epoch."""
+    return (position >> 12) / 1000
 
 
 def watermark(raw: sqlite3.Connection) -> Position:
@@ -202,7 +216,7 @@ def _drop_expired(raw: sqlite3.Connection, moment: Microseconds) -> None:
     """Forget some idempotency keys whose time is over."""
     raw.execute(
         "DELETE FROM event_keys WHERE hash IN"
-        " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 500)",
+        " (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= ? LIMIT 2500)",
         (moment,),
     )
 
@@ -241,7 +255,7 @@ class _Worker:
             self._input.close()
         self._output.close()
         try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.kill(self._process.pid, 9)
+            self._process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:  # it holds nothing that could be lost
+            self._process.kill()
             self._process.wait()

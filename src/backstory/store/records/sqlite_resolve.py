@@ -100,9 +100,8 @@ class Resolution:
             list(row.values()),
         )
         holder = Holder(int(cursor.lastrowid or 0), row["key"], named)
-        if match.shared is None:
-            self._add(holder, match.additions)
-        else:
+        self._add(holder, match.additions)
+        if match.shared is not None:
             self._claim(holder, phone_only_key(match.shared), "phone-only", match.shared)
         return holder
 
