@@ -19,8 +19,9 @@ from backstory.model.ids import ContactKey, Position
 from backstory.store.base import ActivityLog, StreamPosition
 
 MAX_QUEUED = 256
-MAX_BACKLOG = 1_000
-"""One who missed more than this is better off reading a page afresh."""
+BACKLOG_PIECE = 500
+MAX_BACKLOG_PIECES = 20
+"""One who missed more than so many pieces is better off reading a page afresh."""
 
 FEED_PIECE = 1_000
 FEED_SECONDS = 0.25
@@ -106,13 +107,16 @@ class Hub:
             await self._start_feed()
             # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
             position = after.position
-            arrivals = (await self._log.arrivals(homes, position, MAX_BACKLOG + 1)).events
-            if len(arrivals) > MAX_BACKLOG:
+            for _ in range(MAX_BACKLOG_PIECES):
+                arrivals = (await self._log.arrivals(homes, position, BACKLOG_PIECE)).events
+                for arrival in arrivals:
+                    position = _position(arrival)
+                    yield arrival
+                if len(arrivals) < BACKLOG_PIECE:
+                    break
+            else:
                 yield Signal.RESET
                 return
-            for arrival in arrivals:
-                position = _position(arrival)
-                yield arrival
             while True:
                 event = await viewer.next(quiet_after)
                 if isinstance(event, Signal) or _position(event) > position:

@@ -371,6 +371,7 @@ def _records_over(connection: sqlite3.Connection, *, autocommit: bool = False) -
         poolclass=StaticPool,
         isolation_level="AUTOCOMMIT" if autocommit else None,
         skip_autocommit_rollback=True,
+        hide_parameters=True,  # errors are logged with their cause, and values are personal
     )
     return engine.connect()
 
