@@ -260,21 +260,24 @@ def read_page(
         matches = _word_matches(raw, f"({tokens}) AND {_all_words(filters)}")
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
-    rows = [_timeline_rows(raw, home, filters, after) for home in homes]
+    matcher = _matcher(filters)
+    # Where every row passes, only so many are read, and only what is answered of each.
+    columns, most = (_ROW, limit + 1) if matcher is None else (_FULL_ROW, SCAN_LIMIT + 1)
+    rows = [_timeline_rows(raw, columns, home, filters, after, most) for home in homes]
     merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=lambda row: (row[3], row[0]), reverse=True)
-    return _collect(merged, _matcher(filters), limit)
+    return _collect(merged, matcher, limit)
 
 
 def _timeline_rows(
-    raw: sqlite3.Connection, home: ContactKey, filters: Filters, after: Place | None
+    raw: sqlite3.Connection, columns: str, home: ContactKey, filters: Filters, after: Place | None, most: int
 ) -> Iterator[Sequence[Any]]:
     """One home's activities, newest first, read as they are asked for."""
     upper, lower = _bounds(filters, after)
     return raw.execute(
-        f"SELECT {_FULL_ROW} FROM activities INDEXED BY activities_timeline"  # noqa: S608
+        f"SELECT {columns} FROM activities INDEXED BY activities_timeline"  # noqa: S608
         " WHERE contact_key = ? AND (timestamp, position) < (?, ?) AND timestamp >= ?"
         " ORDER BY timestamp DESC, position DESC LIMIT ?",
-        (home, *upper, lower, SCAN_LIMIT + 1),
+        (home, *upper, lower, most),
     )
 
 
