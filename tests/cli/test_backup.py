@@ -187,3 +187,16 @@ def test_a_restore_into_a_new_place(installation: Installation, tmp_path: Path) 
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_was_revoked_after_the_backup_stays_revoked(installation: Installation) -> None:
+    backup = installation.directory / "before.backup"
+    installation.cli("backup", str(backup))
+    installation.cli("keys", "revoke", "3")
+    said = installation.cli("restore", str(backup)).stderr
+    assert "stay revoked" in said
+    installation.start()
+    with installation.client(installation.source_key) as api:
+        assert api.post("/api/v2/contact-activities", json={}).status_code == 401
+    with installation.client() as api:
+        assert api.get("/api/v2/audit-log").status_code == 200

@@ -386,3 +386,14 @@ async def test_a_failed_open_lets_go_of_the_file(path: Path) -> None:
     store = opened_store(path)
     await store.close()
     await store.close()
+
+
+async def test_a_deleted_text_is_gone_from_the_file(store: SqliteStore, path: Path) -> None:
+    """Also where it filled pages of its own, which become free."""
+    mark = "a-secret-that-must-go"
+    published = await publish_one(store, context={"note": f"{mark} " * 2_000})
+    await publish_one(store)
+    await indexed(store)
+    assert await store.log.delete(published.id, ENTRY) is not None
+    await store.close()  # the last one to close brings the write-ahead log into the file
+    assert mark.encode() not in path.read_bytes()
