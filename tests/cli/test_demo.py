@@ -120,3 +120,18 @@ def test_a_first_start_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
     with demo(tmp_path, port) as text:
         ids = everything(port, key_of(text))
         assert len(ids) == len(set(ids)) > 1_000
+
+
+def test_a_database_that_is_no_demo_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "backstory.db").write_bytes(b"somebody's customers")
+    done = subprocess.run(
+        [sys.executable, "-m", "backstory", "demo", "--port", "0", "--directory", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "is no finished demo" in done.stderr
+    assert (tmp_path / "backstory.db").read_bytes() == b"somebody's customers"

@@ -12,6 +12,7 @@ from pathlib import Path
 from backstory.app import open_store
 from backstory.config import Settings
 from backstory.demo.story import requests
+from backstory.errors import OperatorError
 from backstory.helpdesk.access import create_agent, create_key
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
@@ -28,10 +29,18 @@ def prepare(settings: Settings, directory: Path, show: Callable[[float, str], No
     """Make and fill the demo installation where that was not done; the welcome to print.
 
     The password and the key are kept in the directory, readable by its owner: it is a demo, and they are needed again.
+
+    Raises:
+        OperatorError: there is a database that is not a finished demo.
     """
     directory.mkdir(parents=True, exist_ok=True)
     access = directory / ACCESS_FILE
     if not access.exists():
+        if settings.database.exists():  # never touched: it may be anybody's
+            raise OperatorError(
+                f"{settings.database} is no finished demo; remove {directory} if a first start was cut off there,"
+                " or name another --directory"
+            )
         asyncio.run(_fill(settings, access, show))
     return _welcome(settings, json.loads(access.read_text()))
 
@@ -47,7 +56,7 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
     partial = access.with_suffix(".partial")
     partial.touch(mode=0o600)
     partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key}))
-    partial.replace(access)  # written last: a first start that was cut off is begun again
+    partial.replace(access)  # written last: with it the demo is finished
 
 
 async def _publish(store: Store, show: Callable[[float, str], None]) -> None:
@@ -77,9 +86,7 @@ def _groups(items: Iterator[dict[str, object]]) -> Iterator[list[dict[str, objec
 async def _let_in(store: Store, password: str) -> str:
     """An admin and a key for them."""
     entry = AuditEntry(now(), "demo", "agent.create", "agent", "command line")
-    existing = [each for each in await store.records.keys() if each.agent == EMAIL]
-    if not existing:
-        await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
+    await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
     return await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
 
 
