@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from backstory.app import open_store
 from backstory.config import Settings
 from backstory.demo.story import requests
@@ -21,6 +23,7 @@ from backstory.store.base import Store
 
 EMAIL = "admin@example.com"
 ACCESS_FILE = "access.json"
+FILLING = "filling.db"
 _GROUP = 500
 _PRINCIPAL = Principal(0, None, Role.ADMIN, frozenset(), None)
 
@@ -38,15 +41,17 @@ def prepare(settings: Settings, directory: Path, show: Callable[[float, str], No
     if not access.exists():
         if settings.database.exists():  # never touched: it may be anybody's
             raise OperatorError(
-                f"{settings.database} is no finished demo; remove {directory} if a first start was cut off there,"
-                " or name another --directory"
+                f"{settings.database} is no finished demo; name another --directory, or remove it if it is nobody's"
             )
         asyncio.run(_fill(settings, access, show))
     return _welcome(settings, json.loads(access.read_text()))
 
 
 async def _fill(settings: Settings, access: Path, show: Callable[[float, str], None]) -> None:
-    store = open_store(settings)
+    """Fill a database under another name, and give it its own when it is whole: one that was cut off is begun again."""
+    filling = settings.database.with_name(FILLING)
+    _remove(filling)
+    store = open_store(replace(settings, database=filling))
     try:
         await _publish(store, show)
         password = f"demo-{secrets.token_hex(4)}"
@@ -56,7 +61,14 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
     partial = access.with_suffix(".partial")
     partial.touch(mode=0o600)
     partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key}))
-    partial.replace(access)  # written last: with it the demo is finished
+    filling.replace(settings.database)
+    partial.replace(access)
+    _remove(filling)
+
+
+def _remove(filling: Path) -> None:
+    for left_over in filling.parent.glob(f"{FILLING}*"):
+        left_over.unlink()
 
 
 async def _publish(store: Store, show: Callable[[float, str], None]) -> None:
