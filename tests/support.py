@@ -45,6 +45,7 @@ class Installation:
         self.database = directory / "backstory.db"
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
+        self._grouped = False
         self.admin_key, self.agent_key, self.source_key = self._let_in()
 
     def _let_in(self) -> tuple[str, str, str]:
@@ -100,7 +101,11 @@ class Installation:
                 text=True,
                 env=self.environment(**environment),
                 cwd=self.directory,
+                start_new_session=bool(
+                    prefix
+                ),  # so that a prefix and the server behind it can be ended together
             )
+        self._grouped = bool(prefix)
         self.url = wait_until(
             lambda: self._address(log), seconds=START_SECONDS, what="the start of the server"
         )
@@ -137,7 +142,10 @@ class Installation:
     def kill(self) -> None:
         """End the server at once, as a crash does."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
+            if self._grouped:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.send_signal(signal.SIGKILL)
             self.process.wait(timeout=60)
             self.process = None
 
