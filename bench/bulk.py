@@ -3,7 +3,7 @@
 Ten million publishes with their indexes take the better part of an hour here, most of it random writes that each wait
 for the disk. What is measured afterwards is the database, not its making. So the rows come from the product's own
 functions (`admit`, `read_searched`, …), two processes of them, and one connection without a journal puts them into the
-product's own schema. `tests` of the product do not use this; nothing is durable until it is finished.
+product's own schema. Nothing is durable until it is finished.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def grow(outcome: Outcome) -> None:
     """Durable publishes a second over HTTP at 32 connections, into a database of 100 thousand and one of 10 million.
 
     Spread over all contacts that the database has (100 activities each), so that the large one's indexes are written
-    all over, with the search indexes following. Both databases were made by `backstory import`; both servers run at
+    all over, with the search indexes following. The large one was made in bulk (bench/bulk.py); both servers run at
     once and take turns, three turns each, the median counts.
 
     Target: into 10 million at least 0.7 × the rate into 100 thousand.

@@ -163,8 +163,6 @@ class StoreStats(Struct, frozen=True):
     """What storage tells the metrics."""
 
     index_lag: float
-    commits: int
-    committed: int
 
 
 class Store(Protocol):

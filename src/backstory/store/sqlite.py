@@ -52,8 +52,6 @@ class SqliteStore:
         self._indexer = Indexer()
         self._ready_until = 0.0
         self._refusing = False
-        self._commits = 0
-        self._committed = 0
         self.log = SqliteLog(self.database)
         self.records = SqliteRecords(self.database, phone_region)
 
@@ -85,8 +83,6 @@ class SqliteStore:
             sql.save_bookmark(transaction.records, bookmark)
         if group.appended:
             self._indexer.note_append()
-        self._commits += 1
-        self._committed += group.appended
         return results
 
     async def read_timeline(
@@ -121,7 +117,7 @@ class SqliteStore:
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
-        return StoreStats(self._indexer.lag, self._commits, self._committed)
+        return StoreStats(self._indexer.lag)
 
     async def close(self) -> None:
         """See `Store.close`."""
