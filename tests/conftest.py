@@ -9,6 +9,7 @@ import httpx
 import hypothesis
 import pytest
 
+from tests.servers.postgres import PostgresServer
 from tests.support import Installation
 
 # The same examples in every run, so that a red run is red again; `--hypothesis-profile=explore` looks for new ones.
@@ -39,6 +40,29 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 def server(installation: Installation) -> Installation:
     """A server of the test's own."""
     return installation.start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of all tests that do not harm it: each takes a database of its own (`create_database`).
+
+    Its commits do not wait for the disk: a suite of thousands would mostly do that, and nobody kills this one.
+    """
+    server = PostgresServer(durable=False)
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, started, which syncs to the disk: to kill, stop, pause or fill."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
 
 
 @pytest.fixture
