@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.model.json_text import Number, depth_exceeds, digest, parse_exact, shorten
+from backstory.model.json_text import Number, depth_exceeds, digest, parse_exact, read_plain, shorten
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -133,6 +134,41 @@ def test_the_digest_ignores_what_json_does_not_mean(value: Any) -> None:
     assert digest(parse_exact(json.dumps(value, sort_keys=True).encode())) == digest(
         parse_exact(compact.encode())
     )
+
+
+@given(VALUES, st.booleans())
+def test_the_plain_reading_agrees_with_the_exact_one(value: Any, ascii_only: bool) -> None:
+    body = json.dumps([value], ensure_ascii=ascii_only).encode()
+    tree = read_plain(body)
+    assert tree is None or digest(tree) == digest(parse_exact(body))
+    assert tree is not None or b"\\u0022" in body or re.search(rb"\d{4000}", body)
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\\\u0123abd8e-. ', max_size=30).map(str.encode))
+def test_the_plain_reading_takes_nothing_that_the_exact_one_refuses(body: bytes) -> None:
+    tree = read_plain(body)
+    assert tree is None or digest(tree) == digest(parse_exact(body))
+
+
+@pytest.mark.parametrize("literal", ["1.10", "1e400", "-0", "-0.0", "0", "1E+2", "18446744073709551616"])
+def test_numbers_have_one_digest(literal: str) -> None:
+    body = f"[{literal}]".encode()
+    assert digest(read_plain(body)) == digest(parse_exact(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"a": 1, "a": 1}',
+        rb'{"b": [{"a": 1, "\u0061": 2}]}',
+        rb'{"": 1, "": 2}',
+        rb'{"a": "x", "a": "\u0022\u0022"}',
+        rb'{"a": "\"\"", "a": ""}',
+        rb'{"a": {"b": "\u0022"}, "a": {}}',
+    ],
+)
+def test_the_plain_reading_leaves_equal_keys_to_the_exact_one(body: bytes) -> None:
+    assert read_plain(body) is None
 
 
 @given(VALUES, VALUES)

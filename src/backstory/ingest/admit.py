@@ -37,7 +37,7 @@ from backstory.model.identity import (
     phone_key,
     twitter_key,
 )
-from backstory.model.json_text import depth_exceeds, digest, parse_exact
+from backstory.model.json_text import depth_exceeds, digest, parse_exact, read_plain
 from backstory.model.moment import Microseconds, format_moment, parse_moment
 
 IDEMPOTENCY_KEY_LIFETIME = 24 * 3600 * 1_000_000
@@ -76,17 +76,23 @@ def admit(body: bytes, arrival: Arrival) -> Publication:
         AccessDenied: the key may not publish under this source name.
         FieldErrors: with every fault of the request.
     """
-    try:
-        tree = parse_exact(body)
-    except ValueError as error:
-        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    tree = read_plain(body)
+    if tree is None:
+        tree = _parse(body)
     request = _decode(body)
     timestamp = None if request is None else _timestamp(request, arrival.received)
     if request is None or timestamp is None or not _is_good(request, body, tree):
-        raise _refusal(body, tree, arrival.principal)
+        raise _refusal(body, arrival.principal)
     if not arrival.principal.may_publish(request.activity.source.name):
         raise _foreign_source(request.activity.source.name)
     return _publication(request, tree, timestamp, arrival)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return parse_exact(body)
+    except ValueError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
 
 
 def _decode(body: bytes) -> PublishRequest | None:
@@ -118,7 +124,7 @@ def _is_good(request: PublishRequest, body: bytes, tree: Any) -> bool:
         and len(context) <= MAX_CONTEXT_BYTES
         and context.startswith((b"{", _NULL))
         and not (context.count(b"{") + context.count(b"[") > MAX_CONTEXT_DEPTH and _is_too_deep(tree))
-        and (b"\\u0000" not in body or not collect_faults(tree))
+        and (b"\\u0000" not in body or not collect_faults(_parse(body)))
         and _is_known(contact)
     )
 
@@ -137,8 +143,9 @@ def _is_known(contact: SentContact) -> bool:
     return bool(contact.id or contact.identities or any(value and value.strip() for value in given + numbers))
 
 
-def _refusal(body: bytes, tree: Any, principal: Principal) -> Exception:
+def _refusal(body: bytes, principal: Principal) -> Exception:
     """Why a request is refused: rights before faults (contract 3)."""
+    tree = _parse(body)
     faults = collect_faults(tree)
     source = _sent_source(tree)
     if source is not None and not principal.may_publish(source):

@@ -75,15 +75,32 @@ def _refuse_lone_surrogates(tree: Any) -> None:
 
 def _write_number(value: Any) -> msgspec.Raw:
     if isinstance(value, Number):
-        return msgspec.Raw(value.encode())
+        return msgspec.Raw(b"0" if value == "-0" else value.encode())  # for `read_plain` they are one
     raise TypeError(f"{type(value).__name__} does not come from JSON")
 
 
 _CANONICAL = msgspec.json.Encoder(order="sorted", enc_hook=_write_number)
+_PLAIN = msgspec.json.Decoder(float_hook=msgspec.Raw)
+
+
+def read_plain(body: bytes) -> Any | None:
+    """Read JSON as `parse_exact` does, at a fraction of its price; None where only `parse_exact` can tell.
+
+    Integers are `int` here and other numbers `Raw`, which is enough for `digest` and `depth_exceeds`.
+    """
+    try:
+        tree = _PLAIN.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    # This decoder is as strict, but keeps the last of two equal keys. A string has two quotes, and one for each quote in
+    # it (unless that is written by its number), so a key that was lost is seen by the quotes that went with it.
+    if b"\\u0022" in body or body.count(b'"') != _CANONICAL.encode(tree).count(b'"'):
+        return None
+    return tree
 
 
 def digest(tree: Any) -> bytes:
-    """SHA-256 of the canonical JSON of a tree: keys sorted, no white space, numbers as they were written."""
+    """SHA-256 of the canonical JSON of a tree: keys sorted, no white space, fractions as they were written."""
     return hashlib.sha256(_CANONICAL.encode(tree)).digest()
 
 

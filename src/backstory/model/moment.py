@@ -19,6 +19,8 @@ ACCEPTED_FORMS = (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _MOMENT = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
     r"(?:T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?"
@@ -52,10 +54,10 @@ def parse_moment(text: str) -> Microseconds:
         int((fraction or "")[:6].ljust(6, "0")),
         tzinfo=_zone(sign, zone_hours, zone_minutes),
     )
-    try:
-        return (local.astimezone(UTC) - _EPOCH) // _MICROSECOND
-    except OverflowError:
-        raise ValueError("in UTC it lies outside the years 1 to 9999") from None
+    moment = (local - _EPOCH) // _MICROSECOND
+    if not _FIRST <= moment <= _LAST:
+        raise ValueError("in UTC it lies outside the years 1 to 9999")
+    return moment
 
 
 def _zone(sign: str | None, hours: str | None, minutes: str | None) -> timezone:
