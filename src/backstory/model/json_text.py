@@ -92,8 +92,8 @@ def read_plain(body: bytes) -> Any | None:
         tree = _PLAIN.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    # This decoder is as strict, but keeps the last of two equal keys. A string has two quotes, and one for each quote in
-    # it (unless that is written by its number), so a key that was lost is seen by the quotes that went with it.
+    # This decoder is as strict, but keeps the last of two equal keys. A string has two quotes, and one for each quote
+    # in it (unless that is written by its number), so a key that was lost is seen by the quotes that went with it.
     if b"\\u0022" in body or body.count(b'"') != _CANONICAL.encode(tree).count(b'"'):
         return None
     return tree
