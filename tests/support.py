@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,14 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = 10, what: str =
 
 
 class Installation:
-    """One installation. `start` serves it on a free port; keys exist for an admin, an agent and an application."""
+    """One installation. `start` serves it on a free port; keys exist for an admin, an agent and an application.
 
-    def __init__(self, directory: Path) -> None:
+    `staff` are the roles of those who work there, each with a key: nobody on a new machine. Agents and contacts share
+    their numbers, so the first contact's number is one more than there are agents.
+    """
+
+    def __init__(self, directory: Path, *, staff: Sequence[Role] = (Role.ADMIN, Role.AGENT)) -> None:
+        self._staff = staff
         self.directory = directory
         self.database = directory / "backstory.db"
         self.url = ""
@@ -53,13 +58,15 @@ class Installation:
 
         async def work(store: SqliteStore) -> tuple[str, str, str]:
             records = store.records
-            for name, role in (("admin", Role.ADMIN), ("agent", Role.AGENT)):
-                await create_agent(records, f"{name}@example.com", name.title(), role, PASSWORD, entry)
-            admin, agent = [
-                await create_key(records, agent_email=email, sources=(), expires=None, entry=entry)
-                for email in ("admin@example.com", "agent@example.com")
-            ]
+            keys = []
+            for role in self._staff:
+                email = f"{role}@example.com"
+                await create_agent(records, email, role.title(), role, PASSWORD, entry)
+                keys.append(
+                    await create_key(records, agent_email=email, sources=(), expires=None, entry=entry)
+                )
             source = await create_key(records, agent_email=None, sources=(SOURCE,), expires=None, entry=entry)
+            admin, agent = (*keys, "", "")[:2]
             return admin, agent, source
 
         return with_store(read_settings({}, database=self.database_url), work)

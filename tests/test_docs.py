@@ -28,6 +28,7 @@ from backstory.http.documentation import ADDRESS
 from backstory.http.manual import limits, write_documentation
 from backstory.http.openapi import CONTACT_KEYS, describe
 from backstory.http.routes import ROUTES, Route
+from backstory.model.access import Role
 from backstory.model.contact import Contact
 from backstory.model.identity import Kind
 from backstory.observe import Metrics
@@ -282,8 +283,16 @@ def run(text: str, installation: Installation, directory: Path, key: str | None 
     return done.stdout
 
 
-def test_every_example_runs_as_it_is_printed(server: Installation, tmp_path: Path) -> None:
+def test_every_example_runs_as_it_is_printed(tmp_path: Path) -> None:
     """In the order of the page, on an installation where nothing has happened yet."""
+    server = Installation(tmp_path, staff=[Role.ADMIN]).start()
+    try:
+        run_examples(server, tmp_path)
+    finally:
+        server.kill()
+
+
+def run_examples(server: Installation, tmp_path: Path) -> None:
     page = httpx.get(f"{server.url}/api/docs").text
     printed = [
         html.unescape(re.sub(r"<[^>]+>", "", block))
@@ -419,8 +428,16 @@ def readme_blocks() -> list[str]:
     return re.findall(r"<!-- runs -->\n+```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def test_the_readme_runs(tmp_path: Path, installation: Installation) -> None:
+def test_the_readme_runs(tmp_path: Path) -> None:
     """Its own blocks, in order: an admin and a key are made, an activity is published and read back."""
+    installation = Installation(tmp_path, staff=[])
+    try:
+        follow_readme(installation, tmp_path)
+    finally:
+        installation.kill()
+
+
+def follow_readme(installation: Installation, tmp_path: Path) -> None:
     make, publish, read = readme_blocks()
     environment = installation.environment()
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"

@@ -95,10 +95,17 @@ def _examine(path: Path, connection: sqlite3.Connection) -> dict[str, int]:
     if found != "ok":
         raise StorageError(f"{path} is damaged: {found}")
     return {
-        "contacts": connection.execute("SELECT count(*) FROM contacts").fetchone()[0],
+        "contacts": count_contacts(connection),
         "activities": connection.execute("SELECT count(*) FROM activities").fetchone()[0],
         "highest_contact": _highest_contact(connection),
     }
+
+
+def count_contacts(connection: sqlite3.Connection) -> int:
+    """How many contacts there are, those who work here left out (in the first schema they were no contacts)."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(contacts)")}
+    where = " WHERE NOT is_agent" if "is_agent" in columns else ""
+    return int(connection.execute(f"SELECT count(*) FROM contacts{where}").fetchone()[0])  # noqa: S608
 
 
 def _highest_contact(connection: sqlite3.Connection) -> int:

@@ -147,7 +147,7 @@ def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
             "bad", "database", f"it is damaged ({check}); restore a backup with 'backstory restore'"
         )
         return
-    contacts = connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
+    contacts = connection.execute("SELECT count(*) FROM contacts WHERE NOT is_agent").fetchone()[0]
     activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
     yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
     if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():

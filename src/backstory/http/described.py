@@ -118,7 +118,7 @@ _FAILED = {
 _ACTIVITY_ID = "019cae8a-1f40-7000-9c5e-2b1f0d6a7e43"
 _ANSWERED = {
     "id": _ACTIVITY_ID,
-    "contact_id": 1,
+    "contact_id": 2,
     "external_id": "pay_1001",
     "name": "Transaction failed",
     "timestamp": "2026-03-02T14:00:00Z",
@@ -151,7 +151,7 @@ _BATCH_ANSWER = {
             "status": 200,
             "id": "019cae8a-2710-7000-8a41-5d0c3f9be172",
             "external_id": "cart_77",
-            "contact_id": 1,
+            "contact_id": 2,
             "matched_by": "email",
             "duplicate": False,
         },
@@ -207,12 +207,12 @@ FIRST_STEPS = (
         answer={
             "id": _ACTIVITY_ID,
             "external_id": "pay_1001",
-            "contact_id": 1,
+            "contact_id": 2,
             "matched_by": "created",
             "duplicate": False,
         },
     ),
-    Example("Read it back", "GET", "/api/v2/contacts/1/activities?per_page=1", answer=[_ANSWERED]),
+    Example("Read it back", "GET", "/api/v2/contacts/2/activities?per_page=1", answer=[_ANSWERED]),
 )
 """The first thing that the page shows: one activity in, the same one out."""
 
@@ -239,7 +239,7 @@ ROUTES_DESCRIBED: dict[Any, Described] = {
                 answer={
                     "id": "019cae8a-2328-7000-b6d3-91c2e07f5a10",
                     "external_id": None,
-                    "contact_id": 1,
+                    "contact_id": 2,
                     "matched_by": "email",
                     "duplicate": False,
                 },
@@ -278,7 +278,7 @@ ROUTES_DESCRIBED: dict[Any, Described] = {
             Example(
                 "What went wrong with this order?",
                 "GET",
-                "/api/v2/contacts/1/activities?type=transaction&q=84637930",
+                "/api/v2/contacts/2/activities?type=transaction&q=84637930",
                 answer=[_ANSWERED],
             ),
         ),
@@ -298,7 +298,7 @@ ROUTES_DESCRIBED: dict[Any, Described] = {
             Example(
                 "Follow a contact for two seconds",
                 "GET",
-                "/api/v2/contacts/1/activities/stream",
+                "/api/v2/contacts/2/activities/stream",
                 options="--no-buffer --max-time 2 ",
                 answer="retry: 2000\nid: 8c2f4e61a0b3-19cae8a1f40000\n",
             ),
@@ -382,7 +382,7 @@ ROUTES_DESCRIBED: dict[Any, Described] = {
         200,
         "The contact.",
         "Contact",
-        (Example("The first contact", "GET", "/api/v2/contacts/1"),),
+        (Example("The first contact", "GET", "/api/v2/contacts/2"),),
     ),
     admin.list_rejected: Described(
         "Rejected requests",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from backstory.model.identity import Conflict, Identifier
 from backstory.model.ids import ActivityId, ContactKey
-from backstory.model.moment import Microseconds
+from backstory.model.moment import Microseconds, format_moment
 
 MAX_NAME = 255
 MAX_DESCRIPTION = 4_096
@@ -167,6 +167,13 @@ class Published(Struct, frozen=True):
     conflicts: tuple[Conflict, ...] = ()
 
 
+class Event(NamedTuple):
+    """Something that happened here, such as a reply to a ticket: an activity of our own source, of a known contact."""
+
+    contact_key: ContactKey
+    publication: Publication
+
+
 class Activity(NamedTuple):
     """A stored activity: its id, whose it is (home), when it happened, and its JSON text (see `Body`)."""
 
@@ -189,6 +196,48 @@ class Deletion(NamedTuple):
 
 
 _BODY_ENCODER = msgspec.json.Encoder()
+
+
+def own_event(
+    contact_key: ContactKey,
+    name: str,
+    *,
+    at: Microseconds,
+    actor: Actor,
+    about: Object,
+    description: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    is_actor: bool = False,
+) -> Event:
+    """An activity of our own source. `is_actor` says that the contact did it, not an agent."""
+    body = Body(
+        external_id=None,
+        name=name,
+        timestamp=format_moment(at),
+        description=description,
+        link=None,
+        actor=actor,
+        source=Source(RESERVED_SOURCE),
+        object=about,
+        context=Raw(_BODY_ENCODER.encode(context)),
+        is_actor=is_actor,
+        received_at=format_moment(at),
+    )
+    publication = Publication(
+        timestamp=at,
+        received=at,
+        body=encode_body(body),
+        name=name,
+        source=RESERVED_SOURCE,
+        object_type=about.type,
+        actor_type=actor.type,
+        external_id=None,
+        identifiers=(),
+        contact_name=None,
+        contact=SentContact(),
+        key_id=None,
+    )
+    return Event(contact_key, publication)
 
 
 def encode_body(body: Body) -> bytes:

@@ -6,17 +6,20 @@ Two kinds of data: the activity log (append-only, huge, read by contact) and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
+import sqlalchemy as sa
 from msgspec import Struct
 
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.activity import Activity, Deletion, Publication, Published
+from backstory.model.activity import Activity, Deletion, Event, Publication, Published
 from backstory.model.contact import Contact, NewContact
 from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
+
+T = TypeVar("T")
 
 PublishResult = Published | Exception
 """What became of one publication. An exception stands for that one alone; the others are kept."""
@@ -85,8 +88,43 @@ class ActivityLog(Protocol):
         """Remove an activity and every trace of its text; None where there was none. Audited in one transaction."""
 
 
+class RecordsTransaction(Protocol):
+    """A change of the records under way: everything that is done with it becomes durable together, or nothing does."""
+
+    @property
+    def records(self) -> sa.Connection:
+        """What the queries of `store.records` run on."""
+
+    @property
+    def append(self) -> Callable[[Sequence[Event]], None]:
+        """Add activities of our own source to the log, with the change that they tell of.
+
+        Where the log is kept elsewhere they are noted in the same transaction, and the log has them a moment later.
+        """
+
+
 class Records(Protocol):
-    """Contacts and their identities, agents, keys, audit."""
+    """Contacts and their identities, agents, keys, audit, and the helpdesk: whatever is relational.
+
+    The helpdesk's own queries are functions over a connection, in `store.records`; `read` and `write` run them.
+    """
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run queries, off the event loop; they may be run again, so they change nothing.
+
+        Raises:
+            Unavailable: storage cannot be read now.
+        """
+
+    async def write(self, work: Callable[[RecordsTransaction], T]) -> T:
+        """Run `work` in a transaction of its own; answer once it is durable. An exception of `work` undoes it.
+
+        `work` may be run again from the start where the engine could not serialise it: it has no other effects.
+        A caller that goes away changes nothing.
+
+        Raises:
+            Unavailable: storage cannot take it now; nothing was changed.
+        """
 
     async def contact(self, contact_id: int) -> Contact | None:
         """One contact by number; None where there is none."""

@@ -11,11 +11,15 @@ import pysqlite3 as sqlite3
 from msgspec.structs import replace
 
 from backstory.errors import FieldErrors, Unavailable
-from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.activity import Origin, Publication, Published
-from backstory.model.contact import Contact, NewContact
-from backstory.model.ids import ContactKey
-from backstory.model.moment import Microseconds, now
+from backstory.model.activity import (
+    RESERVED_SOURCE,
+    Event,
+    Origin,
+    Publication,
+    Published,
+    SentContact,
+)
+from backstory.model.moment import now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
 from backstory.store.log.sqlite import (
@@ -29,6 +33,7 @@ from backstory.store.log.sqlite import (
 )
 from backstory.store.log.sqlite_index import Indexer
 from backstory.store.records import sql
+from backstory.store.records.relational import RelationalRecords
 from backstory.store.records.sqlite_resolve import Resolution, Resolved, unique_keys
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
@@ -38,6 +43,7 @@ READY_SECONDS = 1.0
 PROOF_BYTES = 512 * 1024
 
 _ORIGIN_ENCODER = msgspec.json.Encoder()
+_NO_ORIGIN = _ORIGIN_ENCODER.encode(Origin(SentContact(), RESERVED_SOURCE))
 _ORIGIN_DECODER = msgspec.json.Decoder(Origin)
 
 
@@ -53,11 +59,12 @@ class SqliteStore:
         self._ready_until = 0.0
         self._refusing = False
         self.log = SqliteLog(self.database)
-        self.records = SqliteRecords(self.database, phone_region)
+        self.records = RelationalRecords(self.database, phone_region)
 
     def open(self) -> None:
         """Open the file (see `SqliteDatabase.open`); the index follows where it was left."""
         self.database.chore = self._indexer
+        self.database.appender = self._append_events
         self.database.open()
 
     async def publish(
@@ -84,6 +91,12 @@ class SqliteStore:
         if group.appended:
             self._indexer.note_append()
         return results
+
+    def _append_events(self, raw: sqlite3.Connection, events: Sequence[Event]) -> None:
+        """See `RecordsTransaction.append`."""
+        rows = [NewRow(event.publication, event.contact_key, _NO_ORIGIN) for event in events]
+        self._appender.append(raw, rows, read_stream_position(raw).position)
+        self._indexer.note_append()
 
     async def read_timeline(
         self, contact_id: int, filters: Filters, after: Place | None, limit: int
@@ -226,104 +239,3 @@ class _Group:
 def _select_homes(raw: sqlite3.Connection, contact_id: int) -> Homes | None:
     row = raw.execute("SELECT id, key FROM contacts WHERE id = ?", (contact_id,)).fetchone()
     return Homes(row[0], (row[1],)) if row else None
-
-
-class SqliteRecords:
-    """The records of one file. See `store.base.Records`."""
-
-    def __init__(self, database: SqliteDatabase, phone_region: str | None) -> None:
-        self._database = database
-        self._region = phone_region
-
-    async def contact(self, contact_id: int) -> Contact | None:
-        """See `Records.contact`."""
-        return await self._database.read_records(lambda records: sql.select_contact(records, contact_id))
-
-    async def homes(self, contact_id: int) -> Homes | None:
-        """See `Records.homes`."""
-        return await self._database.read(lambda raw: _select_homes(raw, contact_id))
-
-    async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
-        """See `Records.contact_ids`."""
-        return await self._database.read_records(lambda records: sql.select_contact_ids(records, keys))
-
-    async def create_contact(self, contact: NewContact, entry: AuditEntry) -> Contact:
-        """See `Records.create_contact`."""
-
-        def work(transaction: Transaction) -> Contact:
-            created = sql.insert_contact(transaction.records, contact, self._region, now())
-            sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
-            return created
-
-        return await self._database.write(work)
-
-    async def principal(self, key_hash: bytes) -> Principal | None:
-        """See `Records.principal`."""
-        return await self._database.read_records(lambda records: sql.select_principal(records, key_hash))
-
-    async def create_agent(
-        self, email: str, name: str, role: Role, password_hash: str, entry: AuditEntry
-    ) -> Agent:
-        """See `Records.create_agent`."""
-
-        def work(transaction: Transaction) -> Agent:
-            agent = sql.insert_agent(transaction.records, email, name, role, password_hash, now())
-            sql.add_audit(transaction.records, replace(entry, target=f"agent:{agent.id}"))
-            return agent
-
-        return await self._database.write(work)
-
-    async def create_key(
-        self,
-        key_hash: bytes,
-        hint: str,
-        *,
-        agent_email: str | None,
-        sources: Sequence[str],
-        expires: Microseconds | None,
-        entry: AuditEntry,
-    ) -> int:
-        """See `Records.create_key`."""
-
-        def work(transaction: Transaction) -> int:
-            records = transaction.records
-            key_id = sql.insert_key(records, key_hash, hint, agent_email, sources, expires, now())
-            sql.add_audit(records, replace(entry, target=f"key:{key_id}"))
-            return key_id
-
-        return await self._database.write(work)
-
-    async def keys(self) -> list[KeyInfo]:
-        """See `Records.keys`."""
-        return await self._database.read_records(sql.select_keys)
-
-    async def revoke_key(self, key_id: int, entry: AuditEntry) -> bool:
-        """See `Records.revoke_key`."""
-
-        def work(transaction: Transaction) -> bool:
-            revoked = sql.update_key_revoked(transaction.records, key_id, now())
-            if revoked:
-                sql.add_audit(transaction.records, entry)
-            return revoked
-
-        return await self._database.write(work)
-
-    async def audit(self, entry: AuditEntry) -> None:
-        """See `Records.audit`."""
-        await self._database.write(lambda transaction: sql.add_audit(transaction.records, entry))
-
-    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
-        """See `Records.audit_page`."""
-        return await self._database.read_records(lambda records: sql.select_audit(records, before, limit))
-
-    async def keep_rejections(self, rejections: Sequence[Rejection]) -> None:
-        """See `Records.keep_rejections`."""
-        await self._database.write(
-            lambda transaction: sql.insert_rejections(transaction.records, rejections, now())
-        )
-
-    async def rejections(self, before: int | None, limit: int) -> list[tuple[int, Rejection]]:
-        """See `Records.rejections`."""
-        return await self._database.read_records(
-            lambda records: sql.select_rejections(records, before, limit)
-        )

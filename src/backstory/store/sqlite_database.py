@@ -12,9 +12,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ import structlog
 from sqlalchemy.pool import StaticPool
 
 from backstory.errors import BackstoryError, StorageError, Unavailable
+from backstory.model.activity import Event
 from backstory.store import migrations
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class Transaction(NamedTuple):
 
     raw: sqlite3.Connection
     records: sa.Connection
+    append: Callable[[Sequence[Event]], None]
 
 
 class _Job(NamedTuple):
@@ -129,6 +132,8 @@ class SqliteDatabase:
         self._closing = False
         self.chore: Chore | None = None
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
+        self.appender: Callable[[sqlite3.Connection, Sequence[Event]], None] = _refuse_events
+        """How events get into the log. Set it before `open`."""
 
     def open(self) -> None:
         """Take the file, bring its schema up to date, start the writer.
@@ -157,7 +162,7 @@ class SqliteDatabase:
         except StorageError:
             self._release()
             raise
-        self._transaction = Transaction(self._connection, _records_over(self._connection))
+        self._transaction = self._over(self._connection)
         for thread in (self._writer, *self._readers):
             thread.start()
 
@@ -259,7 +264,12 @@ class SqliteDatabase:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
-        return Transaction(connection, _records_over(connection, autocommit=True))
+        return self._over(connection, autocommit=True)
+
+    def _over(self, connection: sqlite3.Connection, *, autocommit: bool = False) -> Transaction:
+        return Transaction(
+            connection, _records_over(connection, autocommit=autocommit), partial(self.appender, connection)
+        )
 
     def _run_writer(self) -> None:
         while True:
@@ -328,6 +338,10 @@ class SqliteDatabase:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _refuse_events(raw: sqlite3.Connection, events: Sequence[Event]) -> None:
+    raise StorageError("events belong into a store's log, and this database was opened without one")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

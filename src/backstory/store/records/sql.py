@@ -14,7 +14,7 @@ from backstory.model.contact import Contact, NewContact
 from backstory.model.identity import Kind, email_key, external_id_key, phone_key, twitter_key
 from backstory.model.ids import ContactKey, new_contact_key
 from backstory.model.moment import Microseconds
-from backstory.store.base import Bookmark
+from backstory.store.base import Bookmark, Homes
 from backstory.store.records.tables import (
     agents,
     api_keys,
@@ -41,16 +41,24 @@ def select_contact(connection: sa.Connection, contact_id: int) -> Contact | None
         .order_by(identifiers.c.created_at, identifiers.c.key)
     )
     first = email_key(row.email) if row.email else None
-    fields = row._asdict()
-    deleted = fields.pop("deleted_at") is not None
+    stored = row._asdict()
+    fields = {name: stored[name] for name in Contact.__struct_fields__ if name in stored}
     others = tuple(email for email in emails if email_key(email) != first)
-    return Contact(**fields, deleted=deleted, other_emails=others)
+    return Contact(**fields, deleted=row.deleted_at is not None, other_emails=others)
 
 
 def select_contact_ids(connection: sa.Connection, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
     """The public numbers of contacts, by their key in the log."""
     rows = connection.execute(sa.select(contacts.c.key, contacts.c.id).where(contacts.c.key.in_(keys)))
     return {row.key: row.id for row in rows}
+
+
+def select_homes(connection: sa.Connection, contact_id: int) -> Homes | None:
+    """The homes that a contact stands for; None where there is no contact with this number."""
+    row = connection.execute(
+        sa.select(contacts.c.id, contacts.c.key).where(contacts.c.id == contact_id)
+    ).one_or_none()
+    return Homes(row.id, (row.key,)) if row else None
 
 
 def insert_contact(
@@ -127,20 +135,25 @@ def insert_agent(
     Raises:
         OperatorError: there is one with this email.
     """
+    contact_id = _contact_of_agent(connection, email, name, now)
+    values = {"id": contact_id, "email": email, "email_key": email.lower(), "name": name, "role": role}
     try:
-        inserted = connection.execute(
-            agents.insert().values(
-                email=email,
-                email_key=email.lower(),
-                name=name,
-                role=role,
-                password_hash=password_hash,
-                created_at=now,
-            )
+        connection.execute(
+            agents.insert().values(**values, password_hash=password_hash, created_at=now, updated_at=now)
         )
     except IntegrityError:
         raise OperatorError(f"there is an agent with the email {email} already") from None
-    return Agent(inserted.inserted_primary_key[0], email, name, role, now)  # type: ignore[index]
+    return Agent(contact_id, email, name, role, now)
+
+
+def _contact_of_agent(connection: sa.Connection, email: str, name: str, now: Microseconds) -> int:
+    """The contact who has an agent's email, made where there is none: both have one number."""
+    key = email_key(email)
+    holder = connection.scalar(sa.select(identifiers.c.contact_id).where(identifiers.c.key == key))
+    if holder is None:
+        holder = insert_contact(connection, NewContact(name, email=email), None, now).id
+    connection.execute(contacts.update().where(contacts.c.id == holder).values(is_agent=True))
+    return int(holder)
 
 
 def insert_key(

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+EMPTY_LIST, EMPTY_OBJECT = "[]", "{}"
+
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Numbers: 64 bits; SQLite numbers rows by itself only where the type says INTEGER."""
 
@@ -30,6 +32,22 @@ contacts = sa.Table(
     sa.Column("deleted_at", sa.BigInteger),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column(
+        "name_key", sa.Text, nullable=False, server_default=sa.text("''")
+    ),  # the name as lists are ordered by it
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("blocked_at", sa.BigInteger),
+    sa.Column("merged_into", ID, index=True),  # the contact that stands for this one; undoing takes it away
+    sa.Column(
+        "is_agent", sa.Boolean, nullable=False, server_default=sa.false()
+    ),  # agents are not listed as contacts
+    sa.Column("company_id", ID, index=True),
+    sa.Column("view_all_tickets", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("tags", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT),
+    sa.Column("avatar_id", ID),
+    sa.Index("ix_contacts_name_key", "name_key", "id"),
+    sa.Index("ix_contacts_updated_at", "updated_at", "id"),
     sqlite_autoincrement=True,  # a number is never issued twice, not after a hard delete either
 )
 
@@ -63,6 +81,7 @@ merge_suggestions = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
+# An agent is a contact who works here: both have one number, and what is known of the person stands with the contact.
 agents = sa.Table(
     "agents",
     metadata,
@@ -71,8 +90,20 @@ agents = sa.Table(
     sa.Column("email_key", sa.Text, nullable=False, unique=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
-    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column(
+        "password_hash", sa.Text, nullable=False
+    ),  # "" where none was set yet: nothing verifies against it
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("ticket_scope", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("occasional", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("available", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("available_since", sa.BigInteger),
+    sa.Column("signature", sa.Text),
+    sa.Column("focus_mode", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("deactivated_at", sa.BigInteger),
+    sa.Column("last_active_at", sa.BigInteger),
+    sa.Column("last_login_at", sa.BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -124,4 +155,330 @@ bookmarks = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("line", sa.BigInteger, nullable=False),
     sa.Column("offset", sa.BigInteger, nullable=False),
+)
+
+# Companies, and which contacts belong to them.
+
+companies = sa.Table(
+    "companies",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    sa.Column("description", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("health_score", sa.Text),
+    sa.Column("account_tier", sa.Text),
+    sa.Column("renewal_date", sa.Text),
+    sa.Column("industry", sa.Text),
+    sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_companies_updated_at", "updated_at", "id"),
+    sqlite_autoincrement=True,
+)
+
+company_domains = sa.Table(
+    "company_domains",
+    metadata,
+    sa.Column("domain", sa.Text, primary_key=True),
+    sa.Column(
+        "company_id", ID, sa.ForeignKey("companies.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+)
+
+# `other_companies` of a contact; the first one stands with the contact.
+contact_companies = sa.Table(
+    "contact_companies",
+    metadata,
+    sa.Column("contact_id", ID, sa.ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "company_id", ID, sa.ForeignKey("companies.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
+    sa.Column("view_all_tickets", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# Merges. `changes` is what undoing gives back.
+contact_merges = sa.Table(
+    "contact_merges",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("primary_id", ID, nullable=False, index=True),
+    sa.Column("secondary_id", ID, nullable=False, index=True),
+    sa.Column("agent_id", ID),
+    sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("merged_at", sa.BigInteger, nullable=False),
+    sa.Column("undone_at", sa.BigInteger),
+    sa.Column("undone_by", ID),
+    sqlite_autoincrement=True,
+)
+
+# What lists and searches look records up by. `object` is contact, ticket or company.
+
+custom_fields = sa.Table(
+    "custom_fields",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("required", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("choices", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("object", "name", name="uq_custom_fields_name"),
+    sqlite_autoincrement=True,
+)
+
+# The values of custom fields as searches compare them: texts folded, numbers and dates so that they sort as text.
+custom_values = sa.Table(
+    "custom_values",
+    metadata,
+    sa.Column("object", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("record_id", ID, primary_key=True),
+    sa.Index("ix_custom_values_record", "object", "record_id"),
+)
+
+record_tags = sa.Table(
+    "record_tags",
+    metadata,
+    sa.Column("object", sa.Text, primary_key=True),
+    sa.Column("tag_key", sa.Text, primary_key=True),
+    sa.Column("record_id", ID, primary_key=True),
+    sa.Index("ix_record_tags_record", "object", "record_id"),
+)
+
+# The words of names (of contacts, companies, agents), folded: autocompletion looks for their beginnings.
+name_words = sa.Table(
+    "name_words",
+    metadata,
+    sa.Column("object", sa.Text, primary_key=True),
+    sa.Column("word", sa.Text, primary_key=True),
+    sa.Column("record_id", ID, primary_key=True),
+    sa.Index("ix_name_words_record", "object", "record_id"),
+)
+
+# Tickets and their conversations.
+
+tickets = sa.Table(
+    "tickets",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("subject", sa.Text),
+    sa.Column("description", sa.Text, nullable=False, server_default=sa.text("''")),  # HTML, sanitised
+    sa.Column("description_text", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("type", sa.Text),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("source", sa.Integer, nullable=False),
+    sa.Column("requester_id", ID, nullable=False),
+    sa.Column("responder_id", ID),
+    sa.Column("group_id", ID),
+    sa.Column("company_id", ID),
+    sa.Column("product_id", ID),
+    sa.Column("email_config_id", ID),
+    sa.Column("support_email", sa.Text),
+    sa.Column("to_emails", sa.JSON),
+    sa.Column("cc_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("fwd_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("reply_cc_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("ticket_cc_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("spam", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("deleted_at", sa.BigInteger),
+    sa.Column("merged_into", ID, index=True),
+    sa.Column("due_by", sa.BigInteger, nullable=False),
+    sa.Column("fr_due_by", sa.BigInteger, nullable=False),
+    sa.Column("nr_due_by", sa.BigInteger),
+    sa.Column("parent_id", ID),
+    sa.Column("tags", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT),
+    sa.Column("closed_at", sa.BigInteger),
+    sa.Column("resolved_at", sa.BigInteger),
+    sa.Column("first_responded_at", sa.BigInteger),
+    sa.Column("agent_responded_at", sa.BigInteger),
+    sa.Column("requester_responded_at", sa.BigInteger),
+    sa.Column("reopened_at", sa.BigInteger),
+    sa.Column("pending_since", sa.BigInteger),
+    sa.Column("status_updated_at", sa.BigInteger),
+    sa.Column("thread_id", sa.Text),  # the Message-ID that replies refer to
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_tickets_requester", "requester_id", "created_at", "id"),
+    sa.Index("ix_tickets_responder", "responder_id", "status", "id"),
+    sa.Index("ix_tickets_status", "status", "created_at", "id"),
+    sa.Index("ix_tickets_company", "company_id", "created_at", "id"),
+    sa.Index("ix_tickets_created_at", "created_at", "id"),
+    sa.Index("ix_tickets_updated_at", "updated_at", "id"),
+    sa.Index("ix_tickets_due_by", "due_by", "id"),
+    sqlite_autoincrement=True,
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("ticket_id", ID, sa.ForeignKey("tickets.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("user_id", ID),
+    sa.Column("body", sa.Text, nullable=False),  # HTML, sanitised
+    sa.Column("body_text", sa.Text, nullable=False),
+    sa.Column("incoming", sa.Boolean, nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("source", sa.Integer, nullable=False),
+    sa.Column("support_email", sa.Text),
+    sa.Column("from_email", sa.Text),
+    sa.Column("to_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("cc_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("bcc_emails", sa.JSON, nullable=False, server_default=EMPTY_LIST),
+    sa.Column("message_id", sa.Text),
+    sa.Column("delivery", sa.Text),  # queued, sent or not_sent; null where nothing is to be sent
+    sa.Column("delivery_error", sa.Text),
+    sa.Column("failure_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("last_edited_at", sa.BigInteger),
+    sa.Column("last_edited_user_id", ID),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_conversations_ticket", "ticket_id", "created_at", "id"),
+    sqlite_autoincrement=True,
+)
+
+ticket_watchers = sa.Table(
+    "ticket_watchers",
+    metadata,
+    sa.Column("ticket_id", ID, sa.ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("agent_id", ID, primary_key=True, index=True),
+)
+
+# What an agent has written and not sent yet; nobody else sees it. `kind` is reply or note.
+drafts = sa.Table(
+    "drafts",
+    metadata,
+    sa.Column("ticket_id", ID, sa.ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("agent_id", ID, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+
+# The bytes are on the disk under `stored_as`. `owner` is ticket, conversation or contact.
+attachments = sa.Table(
+    "attachments",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("owner_id", ID, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stored_as", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_attachments_owner", "owner", "owner_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Agents: groups, sign-in.
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("description", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+group_members = sa.Table(
+    "group_members",
+    metadata,
+    sa.Column("group_id", ID, sa.ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("agent_id", ID, primary_key=True, index=True),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("hash", sa.LargeBinary(32), primary_key=True),
+    sa.Column("agent_id", ID, sa.ForeignKey("agents.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("preferences", sa.JSON, nullable=False, server_default=EMPTY_OBJECT),
+)
+
+# Failed sign-ins by what they are throttled by (an email, an address), hashed.
+sign_in_failures = sa.Table(
+    "sign_in_failures",
+    metadata,
+    sa.Column("key", sa.LargeBinary(32), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("last_at", sa.BigInteger, nullable=False, index=True),
+)
+
+# How the agent's workspace shows things.
+
+# `minor_units`: this source sends amounts in cents and the like. Nothing else ever rescales an amount.
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("minor_units", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+
+pins = sa.Table(
+    "pins",
+    metadata,
+    sa.Column("contact_id", ID, sa.ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("activity_id", sa.Text, primary_key=True),
+    sa.Column("agent_id", ID),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+# Work that goes on behind an answer, and loses nothing.
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False, index=True),  # queued, in_progress, completed or failed
+    sa.Column("agent_id", ID),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("progress", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("total", sa.Integer),
+    sa.Column("result", sa.JSON),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+
+# Mail to send. A row goes away when it was sent, or given up after many tries.
+outgoing_mail = sa.Table(
+    "outgoing_mail",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("conversation_id", ID, index=True),
+    sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("recipients", sa.JSON, nullable=False),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Activities of our own source, written with the change that they tell of, where the log is kept elsewhere.
+outgoing_events = sa.Table(
+    "outgoing_events",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
