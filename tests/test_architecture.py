@@ -29,7 +29,7 @@ ENGINES = "store"  # the engines and their migrations: beside the tiers, see bel
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
 WHO_PICKS_ENGINES = ("app", "backup", "doctor", "cli")
-MAY_NAME_URLS = ("http.routes", "http.described")  # the second one in the examples of the API documentation
+MAY_NAME_URLS = ("http.routes", "http.described.")  # the second ones in the examples of the API documentation
 
 
 def module_name(path: Path) -> str:
@@ -154,7 +154,7 @@ def code_strings(path: Path) -> list[str]:
 def test_routes_are_declared_in_one_place() -> None:
     """Only routes.py makes a `Route`, and only it knows where the API begins."""
     for module, path in MODULES.items():
-        if module in MAY_NAME_URLS or not module.startswith(("http", "app", "ui")):
+        if module.startswith(MAY_NAME_URLS) or not module.startswith(("http", "app", "ui")):
             continue
         assert not re.search(r"\bRoute\(", path.read_text()), module
         declared = [

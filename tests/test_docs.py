@@ -24,9 +24,10 @@ from backstory.config import SETTINGS
 from backstory.errors import REQUEST_ERRORS, Code
 from backstory.http import described
 from backstory.http.described import ROUTES_DESCRIBED, Example
+from backstory.http.described.contacts import CONTACT_KEYS
 from backstory.http.documentation import ADDRESS
 from backstory.http.manual import limits, write_documentation
-from backstory.http.openapi import CONTACT_KEYS, describe
+from backstory.http.openapi import describe
 from backstory.http.routes import ROUTES, Route
 from backstory.model.access import Role
 from backstory.model.contact import Contact

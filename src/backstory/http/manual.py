@@ -33,7 +33,6 @@ _RIGHTS = {
     Right.READ: "An agent's key",
     Right.ADMIN: "An admin's key",
 }
-_SHOWN_SCHEMAS = ("Published", "BatchAnswer", "Activity", "Contact", "RejectedRequest", "AuditEntry")
 _GENERAL = {401, 405, 406, 408, 413, 415, 500, 503}
 """Refusals that are told once for all routes."""
 
@@ -101,15 +100,14 @@ class Call(NamedTuple):
 def _view(routes: Iterable[Route], document: dict[str, Any]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     by_handler = {route.handler: _call(route, document, schemas) for route in routes}
-    calls = [(told.group, by_handler[handler]) for handler, told in described.ROUTES_DESCRIBED.items()]
     return {
         "info": document["info"],
         "address": ADDRESS,
         "groups": [
-            (name, text, [call for group, call in calls if group == name])
-            for name, text in described.GROUPS.items()
+            (chapter.title, chapter.text, [by_handler[handler] for handler in chapter.routes])
+            for chapter in described.CHAPTERS
         ],
-        "schemas": [(name, tuple(_fields(schemas[name], schemas))) for name in _SHOWN_SCHEMAS],
+        "schemas": [(name, tuple(_fields(schemas[name], schemas))) for name in described.SHOWN_SCHEMAS],
         "first_steps": described.FIRST_STEPS,
         "identifiers": [kind.value for kind in Kind],
         "codes": [(code.value, code.status, described.CODES[code]) for code in Code],
@@ -189,7 +187,7 @@ def _call(route: Route, document: dict[str, Any], schemas: dict[str, Any]) -> Ca
 
 
 def _answers(told: described.Described, possible: dict[int, str | None]) -> Iterator[Answer]:
-    schema = told.answer if told.answer in _SHOWN_SCHEMAS else None
+    schema = told.answer if told.answer in described.SHOWN_SCHEMAS else None
     yield Answer(told.status, told.means, told.headers, schema)
     plain = {
         400: "Something is wrong with the request: [the fields at fault](#errors), all at once.",
