@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,26 +16,15 @@ from backstory.model.activity import (
     MAX_CONTEXT_DEPTH,
     MAX_NAME,
     Body,
-    Identity,
     Publication,
     PublishRequest,
     SentActivity,
     SentContact,
     encode_body,
+    identifiers_of,
     is_reserved_source,
 )
-from backstory.model.identity import (
-    Identifier,
-    Kind,
-    email_key,
-    external_id_key,
-    facebook_key,
-    identity_key,
-    is_email,
-    is_phone,
-    phone_key,
-    twitter_key,
-)
+from backstory.model.identity import is_email, is_phone
 from backstory.model.json_text import depth_exceeds, digest, parse_exact, read_plain
 from backstory.model.moment import Microseconds, format_moment, parse_moment
 
@@ -189,7 +177,7 @@ def _publication(
         object_type=activity.object.type if activity.object else None,
         actor_type=activity.actor.type,
         external_id=external_id,
-        identifiers=tuple(_identifiers(contact, arrival.phone_region)),
+        identifiers=tuple(identifiers_of(contact, arrival.phone_region)),
         contact_name=(contact.name or "").strip() or None,
         contact=contact,
         key_id=arrival.principal.key_id,
@@ -234,35 +222,3 @@ def _idempotency(activity: SentActivity, arrival: Arrival) -> tuple[bytes | None
 def _hash(*parts: str) -> bytes:
     # The parts cannot contain U+0000, so joining them by it is unambiguous.
     return hashlib.sha256("\0".join(parts).encode()).digest()
-
-
-def _first_of_each(identities: Sequence[Identity]) -> Iterator[tuple[int, Identity]]:
-    """Identities with their place, each once: one that was sent twice says no more than once."""
-    seen: set[tuple[str, str]] = set()
-    for index, item in enumerate(identities):
-        if (item.source, item.id) not in seen:
-            seen.add((item.source, item.id))
-            yield index, item
-
-
-def _identifiers(contact: SentContact, region: str | None) -> Iterator[Identifier]:
-    """The identifiers that were sent, strongest first; blank ones count as absent."""
-    if contact.id is not None:
-        yield Identifier(Kind.ID, str(contact.id), str(contact.id), "contact.id")
-    if contact.unique_external_id and contact.unique_external_id.strip():
-        value = contact.unique_external_id
-        yield Identifier(Kind.EXTERNAL_ID, external_id_key(value), value, "contact.unique_external_id")
-    for index, item in _first_of_each(contact.identities or ()):
-        key = identity_key(item.source, item.id)
-        yield Identifier(Kind.IDENTITY, key, item.id, f"contact.identities.{index}")
-    if contact.email and contact.email.strip():
-        yield Identifier(Kind.EMAIL, email_key(contact.email), contact.email.strip(), "contact.email")
-    if contact.facebook_id and contact.facebook_id.strip():
-        value = contact.facebook_id
-        yield Identifier(Kind.FACEBOOK, facebook_key(value), value, "contact.facebook_id")
-    if contact.twitter_id and contact.twitter_id.strip():
-        value = contact.twitter_id
-        yield Identifier(Kind.TWITTER, twitter_key(value), value, "contact.twitter_id")
-    for kind, number in ((Kind.PHONE, contact.phone), (Kind.MOBILE, contact.mobile)):
-        if number and number.strip():
-            yield Identifier(kind, phone_key(number, region), number, f"contact.{kind}")

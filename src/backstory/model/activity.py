@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from backstory.model.identity import Conflict, Identifier
+from backstory.model.identity import (
+    Conflict,
+    Identifier,
+    Kind,
+    email_key,
+    external_id_key,
+    facebook_key,
+    identity_key,
+    phone_key,
+    twitter_key,
+)
 from backstory.model.ids import ActivityId, ContactKey
 from backstory.model.moment import Microseconds, format_moment
 
@@ -92,6 +102,38 @@ class SentContact(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     mobile: _Identifier | None = None
     name: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
     is_actor: bool | None = None
+
+
+def identifiers_of(contact: SentContact, region: str | None) -> Iterator[Identifier]:
+    """The identifiers that were sent, strongest first; blank ones count as absent."""
+    if contact.id is not None:
+        yield Identifier(Kind.ID, str(contact.id), str(contact.id), "contact.id")
+    if contact.unique_external_id and contact.unique_external_id.strip():
+        value = contact.unique_external_id
+        yield Identifier(Kind.EXTERNAL_ID, external_id_key(value), value, "contact.unique_external_id")
+    for index, item in _first_of_each(contact.identities or ()):
+        key = identity_key(item.source, item.id)
+        yield Identifier(Kind.IDENTITY, key, item.id, f"contact.identities.{index}")
+    if contact.email and contact.email.strip():
+        yield Identifier(Kind.EMAIL, email_key(contact.email), contact.email.strip(), "contact.email")
+    if contact.facebook_id and contact.facebook_id.strip():
+        value = contact.facebook_id
+        yield Identifier(Kind.FACEBOOK, facebook_key(value), value, "contact.facebook_id")
+    if contact.twitter_id and contact.twitter_id.strip():
+        value = contact.twitter_id
+        yield Identifier(Kind.TWITTER, twitter_key(value), value, "contact.twitter_id")
+    for kind, number in ((Kind.PHONE, contact.phone), (Kind.MOBILE, contact.mobile)):
+        if number and number.strip():
+            yield Identifier(kind, phone_key(number, region), number, f"contact.{kind}")
+
+
+def _first_of_each(identities: Sequence[Identity]) -> Iterator[tuple[int, Identity]]:
+    """Identities with their place, each once: one that was sent twice says no more than once."""
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(identities):
+        if (item.source, item.id) not in seen:
+            seen.add((item.source, item.id))
+            yield index, item
 
 
 class PublishRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -123,6 +123,13 @@ class Holder(NamedTuple):
     named: bool
 
 
+class Sought(NamedTuple):
+    """Whom a request is about: the identifiers that it gave, strongest first, and the name that it gave."""
+
+    identifiers: tuple[Identifier, ...]
+    contact_name: str | None = None
+
+
 class Conflict(msgspec.Struct, frozen=True):
     """An identifier that was sent and belongs to another contact: never moved, always told."""
 
@@ -147,6 +154,15 @@ class Match(NamedTuple):
 
 
 CREATED = "created"
+
+
+class Resolved(NamedTuple):
+    """Whose a request is, how they were found, and what was in the way."""
+
+    contact_id: int
+    contact_key: bytes
+    matched_by: str
+    conflicts: tuple[Conflict, ...]
 
 
 def decide(

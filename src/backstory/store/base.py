@@ -15,6 +15,7 @@ from msgspec import Struct
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
 from backstory.model.activity import Activity, Deletion, Event, Publication, Published
 from backstory.model.contact import Contact, NewContact
+from backstory.model.identity import Resolved, Sought
 from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
@@ -100,6 +101,14 @@ class RecordsTransaction(Protocol):
         """Add activities of our own source to the log, with the change that they tell of.
 
         Where the log is kept elsewhere they are noted in the same transaction, and the log has them a moment later.
+        """
+
+    @property
+    def resolve(self) -> Callable[[Sought], Resolved]:
+        """Find a contact, or make it, by the rules of publishing (contract 1.1, "Which contact").
+
+        Raises:
+            FieldErrors: `contact.id` names nobody.
         """
 
 

@@ -19,6 +19,7 @@ from backstory.model.activity import (
     Published,
     SentContact,
 )
+from backstory.model.identity import Resolved, Sought
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
@@ -34,7 +35,7 @@ from backstory.store.log.sqlite import (
 from backstory.store.log.sqlite_index import Indexer
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
-from backstory.store.records.sqlite_resolve import Resolution, Resolved, unique_keys
+from backstory.store.records.sqlite_resolve import Resolution, unique_keys
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
 READY_SECONDS = 1.0
@@ -65,6 +66,7 @@ class SqliteStore:
         """Open the file (see `SqliteDatabase.open`); the index follows where it was left."""
         self.database.chore = self._indexer
         self.database.appender = self._append_events
+        self.database.resolver = _resolve
         self.database.open()
 
     async def publish(
@@ -234,6 +236,13 @@ class _Group:
             duplicate=True,
             differs=differs,
         )
+
+
+def _resolve(raw: sqlite3.Connection, sought: Sought) -> Resolved:
+    """See `RecordsTransaction.resolve`."""
+    moment = now()
+    owners = look_up(raw, [], unique_keys([sought]), moment).owners
+    return Resolution(raw, [sought], owners, moment).resolve(sought)
 
 
 def _select_homes(raw: sqlite3.Connection, contact_id: int) -> Homes | None:

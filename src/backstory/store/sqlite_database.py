@@ -26,6 +26,7 @@ from sqlalchemy.pool import StaticPool
 
 from backstory.errors import BackstoryError, StorageError, Unavailable
 from backstory.model.activity import Event
+from backstory.model.identity import Resolved, Sought
 from backstory.store import migrations
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class Transaction(NamedTuple):
     raw: sqlite3.Connection
     records: sa.Connection
     append: Callable[[Sequence[Event]], None]
+    resolve: Callable[[Sought], Resolved]
 
 
 class _Job(NamedTuple):
@@ -134,6 +136,8 @@ class SqliteDatabase:
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
         self.appender: Callable[[sqlite3.Connection, Sequence[Event]], None] = _refuse_events
         """How events get into the log. Set it before `open`."""
+        self.resolver: Callable[[sqlite3.Connection, Sought], Resolved] = _refuse_to_resolve
+        """How contacts are found and made. Set it before `open`."""
 
     def open(self) -> None:
         """Take the file, bring its schema up to date, start the writer.
@@ -268,7 +272,10 @@ class SqliteDatabase:
 
     def _over(self, connection: sqlite3.Connection, *, autocommit: bool = False) -> Transaction:
         return Transaction(
-            connection, _records_over(connection, autocommit=autocommit), partial(self.appender, connection)
+            connection,
+            _records_over(connection, autocommit=autocommit),
+            partial(self.appender, connection),
+            partial(self.resolver, connection),
         )
 
     def _run_writer(self) -> None:
@@ -342,6 +349,10 @@ class SqliteDatabase:
 
 def _refuse_events(raw: sqlite3.Connection, events: Sequence[Event]) -> None:
     raise StorageError("events belong into a store's log, and this database was opened without one")
+
+
+def _refuse_to_resolve(raw: sqlite3.Connection, sought: Sought) -> Resolved:
+    raise StorageError("contacts belong into a store, and this database was opened without one")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ cannot change before what it writes: requests that race to create a contact give
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pysqlite3 as sqlite3
 
@@ -15,11 +15,12 @@ from backstory.errors import Code, Fault, FieldErrors
 from backstory.model.activity import Publication
 from backstory.model.identity import (
     MAX_SHARERS,
-    Conflict,
     Holder,
     Identifier,
     Kind,
     Match,
+    Resolved,
+    Sought,
     decide,
     given_name,
     phone_only_key,
@@ -41,22 +42,13 @@ _LOOKED_UP_HERE = frozenset({Kind.ID, Kind.PHONE, Kind.MOBILE})
 """What few publications have; owners of everything else come in with the group's one look-up."""
 
 
-class Resolved(NamedTuple):
-    """Whose a publication is, how it was found, and what was in the way."""
-
-    contact_id: int
-    contact_key: bytes
-    matched_by: str
-    conflicts: tuple[Conflict, ...]
-
-
 class Resolution:
     """One group's resolution. What it finds and makes is seen by the later publications of the group."""
 
     def __init__(
         self,
         raw: sqlite3.Connection,
-        publications: Iterable[Publication],
+        publications: Iterable[Publication | Sought],
         owners: dict[str, Holder],
         moment: Microseconds,
     ) -> None:
@@ -69,7 +61,7 @@ class Resolution:
         self._owners |= _select_by_id(raw, ids)
         self._numbers = {item.key: _select_sharers(raw, item.key) for item in weak if item.kind.is_number}
 
-    def resolve(self, publication: Publication) -> Resolved:
+    def resolve(self, publication: Publication | Sought) -> Resolved:
         """Find or make the contact of one publication.
 
         Raises:
@@ -89,7 +81,7 @@ class Resolution:
         self._suggest(holder, match, identifiers)
         return Resolved(holder.contact_id, holder.contact_key, match.matched_by, match.conflicts)
 
-    def _create(self, publication: Publication, match: Match) -> Holder:
+    def _create(self, publication: Publication | Sought, match: Match) -> Holder:
         name, named = given_name(publication.contact_name, publication.identifiers)
         fields = _fields(publication.identifiers)
         row = {"key": new_contact_key(), "name": name, "named": named, **fields}
@@ -173,7 +165,7 @@ def _fields(identifiers: Iterable[Identifier]) -> dict[str, Any]:
     return {_COLUMNS[item.kind]: item.value for item in identifiers if item.kind in _COLUMNS}
 
 
-def unique_keys(publications: Iterable[Publication]) -> set[str]:
+def unique_keys(publications: Iterable[Publication | Sought]) -> set[str]:
     """The keys whose owners a resolution of these publications needs to know."""
     keys = {
         item.key for each in publications for item in each.identifiers if item.kind not in _LOOKED_UP_HERE
