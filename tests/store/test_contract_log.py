@@ -513,7 +513,7 @@ async def test_no_value_keeps_the_others_from_being_found(store: Store, literal:
 async def test_a_rare_filter_answers_short_pages_that_lead_to_the_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backstory.store.log.sqlite.SCAN_LIMIT", 10)
+    monkeypatch.setattr("backstory.store.log.walk.SCAN_LIMIT", 10)
     rare = {5, 6, 33, 99}
     items = [publication(at=NOON + n, actor={"type": "rare" if n in rare else "usual"}) for n in range(100)]
     results = await publish(store, *items)
@@ -527,7 +527,7 @@ async def test_a_rare_filter_answers_short_pages_that_lead_to_the_end(
     assert len(short.activities) == 1
     assert short.next is not None
     # Where more match than can be sorted, the timeline is walked instead.
-    monkeypatch.setattr("backstory.store.log.sqlite.MATCH_LIMIT", 3)
+    monkeypatch.setattr("backstory.store.log.walk.MATCH_LIMIT", 3)
     assert [each.id for each in await timeline(store, [home], Filters(words=("rare",)), limit=2)] == expected
     assert [each.id for each in await found(store, Filters(words=("rare",)), limit=2)] == expected
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import msgspec
 import pysqlite3 as sqlite3
-from msgspec.structs import replace
 
-from backstory.errors import FieldErrors, Unavailable
-from backstory.model.activity import (
-    RESERVED_SOURCE,
-    Event,
-    Origin,
-    Publication,
-    Published,
-    SentContact,
-)
+from backstory.errors import Unavailable
+from backstory.model.activity import Event, Publication, Published
 from backstory.model.identity import Resolved, Sought
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
@@ -26,26 +18,23 @@ from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, Tim
 from backstory.store.log.sqlite import (
     Appender,
     Known,
-    NewRow,
     SqliteLog,
     look_up,
     read_page,
     read_stream_position,
 )
 from backstory.store.log.sqlite_index import Indexer
+from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
-from backstory.store.records.sqlite_resolve import Resolution, unique_keys
+from backstory.store.records.resolve import unique_keys
+from backstory.store.records.sqlite_resolve import SqliteResolution
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
 READY_SECONDS = 1.0
 """For how long storage that was just proven is taken as ready."""
 
 PROOF_BYTES = 512 * 1024
-
-_ORIGIN_ENCODER = msgspec.json.Encoder()
-_NO_ORIGIN = _ORIGIN_ENCODER.encode(Origin(SentContact(), RESERVED_SOURCE))
-_ORIGIN_DECODER = msgspec.json.Decoder(Origin)
 
 
 class SqliteStore:
@@ -86,17 +75,28 @@ class SqliteStore:
     def _publish(
         self, transaction: Transaction, publications: Sequence[Publication], bookmark: Bookmark | None
     ) -> list[PublishResult]:
-        group = _Group(transaction, self._appender, publications)
-        results = group.publish()
+        raw, moment = transaction.raw, now()
+        hashes = [item.idempotency for item in publications if item.idempotency is not None]
+        found = look_up(raw, hashes, unique_keys(publications), moment)
+        group = Group(publications)
+        resolution = SqliteResolution(raw, publications, found.owners, moment)
+        group.sort_out(found.known, partial(self._replay, raw), resolution)
+        results = group.results(self._appender.append(raw, group.rows, found.last))
         if bookmark is not None:
             sql.save_bookmark(transaction.records, bookmark)
-        if group.appended:
+        if group.rows:
             self._indexer.note_append()
         return results
 
+    def _replay(self, raw: sqlite3.Connection, item: Publication, known: Known) -> Published:
+        """A replay's answer: the first one's id, and the contact that has it now."""
+        activity_id, contact_key, origin = self._appender.original(raw, known.position)
+        row = raw.execute("SELECT id FROM contacts WHERE key = ?", (contact_key,)).fetchone()
+        return replayed(item, activity_id, row[0] if row else None, origin, known.digest)
+
     def _append_events(self, raw: sqlite3.Connection, events: Sequence[Event]) -> None:
         """See `RecordsTransaction.append`."""
-        rows = [NewRow(event.publication, event.contact_key, _NO_ORIGIN) for event in events]
+        rows = [event_row(event) for event in events]
         self._appender.append(raw, rows, read_stream_position(raw).position)
         self._indexer.note_append()
 
@@ -139,110 +139,11 @@ class SqliteStore:
         await self.database.close()
 
 
-class _Group:
-    """Publications that are committed together: what is a replay, whose each is, then one append."""
-
-    def __init__(
-        self, transaction: Transaction, appender: Appender, publications: Sequence[Publication]
-    ) -> None:
-        self._raw = transaction.raw
-        self._appender = appender
-        self._publications = publications
-        moment = now()
-        hashes = [item.idempotency for item in publications if item.idempotency is not None]
-        found = look_up(self._raw, hashes, unique_keys(publications), moment)
-        self._known = found.known
-        self._last = found.last
-        self._resolution = Resolution(self._raw, publications, found.owners, moment)
-        self.appended = 0
-
-    def publish(self) -> list[PublishResult]:
-        """What became of each publication, in order."""
-        answers: dict[int, PublishResult] = {}
-        waiting: list[int] = []
-        for index, item in enumerate(self._publications):
-            if item.idempotency in self._known:
-                answers[index] = self._replay(item, self._known[item.idempotency])
-            else:
-                waiting.append(index)
-        while waiting:
-            waiting = self._publish_firsts(waiting, answers)
-        return [answers[index] for index in range(len(self._publications))]
-
-    def _publish_firsts(self, waiting: Sequence[int], answers: dict[int, PublishResult]) -> list[int]:
-        """Store the first of each idempotency key and answer its replays; those whose first was refused are left."""
-        first_of: dict[bytes, int] = {}
-        firsts: list[int] = []
-        replays: list[tuple[int, int]] = []
-        for index in waiting:
-            idempotency = self._publications[index].idempotency
-            first = index if idempotency is None else first_of.setdefault(idempotency, index)
-            if first == index:
-                firsts.append(index)
-            else:
-                replays.append((index, first))
-        answers |= zip(firsts, self._store([self._publications[index] for index in firsts]), strict=True)
-        left: list[int] = []
-        for index, first in replays:
-            original = answers[first]
-            if isinstance(original, Published):
-                differs = self._publications[index].digest != self._publications[first].digest
-                answers[index] = replace(original, duplicate=True, differs=differs, conflicts=())
-            else:
-                left.append(index)
-        return left
-
-    def _store(self, publications: Sequence[Publication]) -> list[PublishResult]:
-        resolved: list[Resolved | FieldErrors] = []
-        rows: list[NewRow] = []
-        for item in publications:
-            try:
-                whose = self._resolution.resolve(item)
-            except FieldErrors as error:
-                resolved.append(error)
-                continue
-            resolved.append(whose)
-            origin = Origin(item.contact, whose.matched_by, item.key_id)
-            rows.append(NewRow(item, whose.contact_key, _ORIGIN_ENCODER.encode(origin)))
-        given = self._appender.append(self._raw, rows, self._last)
-        if given:
-            self._last = given[-1].position
-        self.appended += len(rows)
-        ids = iter(given)
-        return [
-            whose
-            if isinstance(whose, FieldErrors)
-            else Published(
-                next(ids),
-                whose.contact_id,
-                item.external_id,
-                whose.matched_by,
-                conflicts=whose.conflicts,
-            )
-            for item, whose in zip(publications, resolved, strict=True)
-        ]
-
-    def _replay(self, item: Publication, known: Known) -> Published:
-        """A replay's answer: the first one's id, and the contact that has it now."""
-        activity_id, contact_key, origin = self._appender.original(self._raw, known.position)
-        row = self._raw.execute("SELECT id FROM contacts WHERE key = ?", (contact_key,)).fetchone()
-        matched_by = _ORIGIN_DECODER.decode(origin).matched_by if origin else None
-        differs = item.digest != known.digest
-        return Published(
-            activity_id,
-            row[0] if row else None,
-            item.external_id,
-            matched_by,
-            duplicate=True,
-            differs=differs,
-        )
-
-
 def _resolve(raw: sqlite3.Connection, sought: Sought) -> Resolved:
     """See `RecordsTransaction.resolve`."""
     moment = now()
     owners = look_up(raw, [], unique_keys([sought]), moment).owners
-    return Resolution(raw, [sought], owners, moment).resolve(sought)
+    return SqliteResolution(raw, [sought], owners, moment).resolve(sought)
 
 
 def _select_homes(raw: sqlite3.Connection, contact_id: int) -> Homes | None:

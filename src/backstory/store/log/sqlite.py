@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 import pysqlite3 as sqlite3
 
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion, Publication
+from backstory.model.activity import Activity, Deletion
 from backstory.model.identity import Holder
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
 from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
 from backstory.model.searched import read_searched
 from backstory.store.base import Arrivals, StreamPosition
+from backstory.store.log import walk
 from backstory.store.log.index_worker import folded_text, term, terms_of
 from backstory.store.log.sqlite_index import watermark
+from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
 from backstory.store.sqlite_database import SqliteDatabase, Transaction
-
-SCAN_LIMIT = 5_000
-"""How many activities one page looks at before it answers short, with a `next`."""
-
-MATCH_LIMIT = 50_000
-"""Up to how many matches of words are sorted; more than that are common enough to be met by walking the timeline."""
 
 ROWS_PER_STATEMENT = 64
 
@@ -43,20 +39,10 @@ SELECT (SELECT json_group_array(json_array(hex(e.hash), e.position, hex(e.digest
          CROSS JOIN identifiers i ON i.key = wanted.value CROSS JOIN contacts c ON c.id = i.contact_id),
        {_LAST_POSITION}
 """  # noqa: S608 - columns are ours
-_LAST = (1 << 63) - 1
 
 
-_EVERYTHING = Filters()
 _ENCODER = msgspec.json.Encoder()
 _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
-
-
-class NewRow(NamedTuple):
-    """One row to append, its contact known."""
-
-    publication: Publication
-    contact_key: ContactKey
-    origin: bytes
 
 
 class Known(NamedTuple):
@@ -76,10 +62,6 @@ class Found(NamedTuple):
     known: dict[bytes, Known]
     owners: dict[str, Holder]
     last: Position
-
-
-def _activity(row: Sequence[Any]) -> Activity:
-    return Activity(ActivityId(row[0], row[1]), row[2], row[3], row[4])
 
 
 def _insert(raw: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -188,7 +170,7 @@ class SqliteLog:
     async def get(self, activity_id: ActivityId) -> Activity | None:
         """See `ActivityLog.get`."""
         row = await self._database.read(lambda raw: _select(raw, _ROW, activity_id))
-        return _activity(row) if row else None
+        return walk.to_activity(row) if row else None
 
     async def origin(self, activity_id: ActivityId) -> bytes | None:
         """See `ActivityLog.origin`."""
@@ -260,19 +242,19 @@ def read_page(
         matches = _word_matches(raw, f"({tokens}) AND {_all_words(filters)}")
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
-    matcher = _matcher(filters)
+    matcher = walk.matcher(filters)
     # Where every row passes, only so many are read, and only what is answered of each.
-    columns, most = (_ROW, limit + 1) if matcher is None else (_FULL_ROW, SCAN_LIMIT + 1)
+    columns, most = (_ROW, limit + 1) if matcher is None else (_FULL_ROW, walk.SCAN_LIMIT + 1)
     rows = [_timeline_rows(raw, columns, home, filters, after, most) for home in homes]
     merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=lambda row: (row[3], row[0]), reverse=True)
-    return _collect(merged, matcher, limit)
+    return walk.collect(merged, matcher, limit)
 
 
 def _timeline_rows(
     raw: sqlite3.Connection, columns: str, home: ContactKey, filters: Filters, after: Place | None, most: int
 ) -> Iterator[Sequence[Any]]:
     """One home's activities, newest first, read as they are asked for."""
-    upper, lower = _bounds(filters, after)
+    upper, lower = walk.bounds(filters, after)
     return raw.execute(
         f"SELECT {columns} FROM activities INDEXED BY activities_timeline"  # noqa: S608
         " WHERE contact_key = ? AND (timestamp, position) < (?, ?) AND timestamp >= ?"
@@ -286,12 +268,12 @@ def _find(raw: sqlite3.Connection, filters: Filters, after: Place | None, limit:
         matches = _word_matches(raw, _all_words(filters))
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
-    upper, lower = _bounds(filters, after)
+    upper, lower = walk.bounds(filters, after)
     walks = [_posting_rows(raw, each, upper, lower) for each in _best_terms(filters)]
     merged = (
         walks[0] if len(walks) == 1 else heapq.merge(*walks, key=lambda row: (row[3], row[0]), reverse=True)
     )
-    return _collect(merged, _matcher(filters), limit)
+    return walk.collect(merged, walk.matcher(filters), limit)
 
 
 def _best_terms(filters: Filters) -> list[int]:
@@ -315,16 +297,8 @@ def _posting_rows(
         " FROM postings p CROSS JOIN activities a ON a.position = p.position"
         " WHERE p.term = ? AND (p.timestamp, p.position) < (?, ?) AND p.timestamp >= ?"
         " ORDER BY p.timestamp DESC, p.position DESC LIMIT ?",
-        (each, *upper, lower, SCAN_LIMIT + 1),
+        (each, *upper, lower, walk.SCAN_LIMIT + 1),
     )
-
-
-def _bounds(filters: Filters, after: Place | None) -> tuple[tuple[int, int], int]:
-    """Where a walk begins (exclusive) and the oldest timestamp that it reaches."""
-    upper = (after.timestamp, after.id.position) if after else (_LAST, 0)
-    if filters.until is not None:
-        upper = min(upper, (filters.until, 0))
-    return upper, filters.since if filters.since is not None else -_LAST
 
 
 def _all_words(filters: Filters) -> str:
@@ -334,16 +308,16 @@ def _all_words(filters: Filters) -> str:
 def _word_matches(raw: sqlite3.Connection, query: str) -> list[Position] | None:
     """The positions of everything that has these words; None where they are too many to sort."""
     rows = raw.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (query, MATCH_LIMIT + 1)
+        "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (query, walk.MATCH_LIMIT + 1)
     ).fetchall()
-    return None if len(rows) > MATCH_LIMIT else [row[0] for row in rows]
+    return None if len(rows) > walk.MATCH_LIMIT else [row[0] for row in rows]
 
 
 def _sorted_page(
     raw: sqlite3.Connection, matches: Sequence[Position], filters: Filters, after: Place | None, limit: int
 ) -> Page:
     """A page from few enough matches: their places are sorted, and rows are read as far as the page needs."""
-    upper, lower = _bounds(filters, after)
+    upper, lower = walk.bounds(filters, after)
     places: list[tuple[int, int]] = []
     for position in matches:
         row = raw.execute("SELECT timestamp FROM activities WHERE position = ?", (position,)).fetchone()
@@ -352,54 +326,7 @@ def _sorted_page(
     places.sort(reverse=True)
     select = f"SELECT {_FULL_ROW} FROM activities WHERE position = ?"  # noqa: S608
     rows = (raw.execute(select, (position,)).fetchone() for _, position in places)
-    return _collect((row for row in rows if row is not None), _matcher(filters), limit)
-
-
-def _matcher(filters: Filters) -> Callable[[Sequence[Any]], bool] | None:
-    """A test of one row; None where every row passes. Indexes narrow; this decides, on the values themselves."""
-    if msgspec.structs.replace(filters, since=None, until=None) == _EVERYTHING:
-        return None
-    sources, types, wanted = set(filters.sources), set(filters.types), set(filters.words)
-
-    def matches(row: Sequence[Any]) -> bool:
-        return (
-            (not sources or row[5] in sources)
-            and (filters.name is None or row[6] == filters.name)
-            and (not types or row[7] in types)
-            and (filters.actor_type is None or row[8] == filters.actor_type)
-            and (filters.ref is None or filters.ref in read_searched(row[4]).refs)
-            and (not wanted or wanted <= read_searched(row[4]).words)
-        )
-
-    return matches
-
-
-def _collect(
-    rows: Iterable[Sequence[Any]], matches: Callable[[Sequence[Any]], bool] | None, limit: int
-) -> Page:
-    """Fill a page. There is a `next` where a row beyond it was met, matching or not looked at any more."""
-    if matches is None:
-        activities = tuple(_activity(row) for row in islice(rows, limit + 1))
-        more = len(activities) > limit
-        return Page(
-            activities[:limit],
-            Place(activities[limit - 1].timestamp, activities[limit - 1].id) if more else None,
-        )
-    found: list[Activity] = []
-    last: Sequence[Any] | None = None
-    for scanned, row in enumerate(rows):
-        if scanned >= SCAN_LIMIT and last is not None:
-            return Page(tuple(found), _place(last))
-        if matches(row):
-            if len(found) == limit:
-                return Page(tuple(found), Place(found[-1].timestamp, found[-1].id))
-            found.append(_activity(row))
-        last = row
-    return Page(tuple(found), None)
-
-
-def _place(row: Sequence[Any]) -> Place:
-    return Place(row[3], ActivityId(row[0], row[1]))
+    return walk.collect((row for row in rows if row is not None), walk.matcher(filters), limit)
 
 
 # The order of arrival.
@@ -462,5 +389,5 @@ def _read_events(
         else:
             row = raw.execute(f"SELECT {_ROW} FROM activities WHERE position = ?", (position,)).fetchone()  # noqa: S608
             if row is not None:
-                events.append(_activity(row))
+                events.append(walk.to_activity(row))
     return Arrivals(tuple(events), wanted[-1][0] if wanted else after)
