@@ -1,6 +1,6 @@
 """The architecture, held: imports point one way, engines know little, and every URL stands on one screen.
 
-errors, observe, config → model → store.base → ingest, timeline, live, helpdesk → http, ui → app → cli
+errors, observe, config → model → store.base → ingest, timeline, live, helpdesk → http, ui → committer → app → cli
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("store.base",),
     ("ingest", "timeline", "live", "helpdesk"),
     ("http", "ui"),
+    ("committer",),  # the process beside the server
     ("app",),
     ("backup", "doctor", "transfer", "demo"),  # what the command line does beside serving
     ("cli",),
@@ -28,7 +29,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
 ENGINES = "store"  # the engines and their migrations: beside the tiers, see below
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
-WHO_PICKS_ENGINES = ("app", "backup", "doctor", "cli")
+WHO_PICKS_ENGINES = ("app", "committer", "backup", "doctor", "cli")
 MAY_NAME_URLS = ("http.routes", "http.described.")  # the second ones in the examples of the API documentation
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 import uvicorn
 from prometheus_client import start_http_server
 
+from backstory.committer import committer
 from backstory.config import Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
@@ -33,13 +35,17 @@ SWITCH_INTERVAL = 0.0002
 log = structlog.get_logger(__name__)
 
 
-def open_store(settings: Settings, ownership: Ownership = Ownership.REQUIRED) -> SqliteStore:
-    """The storage that the settings name, opened.
+def open_store(
+    settings: Settings, ownership: Ownership = Ownership.REQUIRED, committer: Sequence[str] = ()
+) -> SqliteStore:
+    """The storage that the settings name, opened; with the command of a committer, publications are its work.
 
     Raises:
         StorageError: it cannot be used as it is.
     """
-    store = SqliteStore(settings.database, ownership=ownership, phone_region=settings.phone_region)
+    store = SqliteStore(
+        settings.database, ownership=ownership, phone_region=settings.phone_region, committer=committer
+    )
     store.open()
     return store
 
@@ -143,7 +149,7 @@ def serve(settings: Settings) -> None:
         OperatorError: a setting or the storage is wrong.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    store = open_store(settings)
+    store = open_store(settings, committer=committer(settings))
     server = Server(settings, store)
     if settings.metrics_address is not None:
         _serve_metrics(settings.metrics_address, server.services.metrics)

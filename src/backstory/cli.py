@@ -28,7 +28,7 @@ from backstory.config import SETTINGS, Settings, read_settings
 from backstory.errors import BackstoryError, OperatorError
 from backstory.model.access import AuditEntry, Role
 from backstory.model.moment import format_moment, now
-from backstory.observe import configure_logs
+from backstory.observe import configure_logs, is_for_people
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 
@@ -128,8 +128,7 @@ def serve(**options: Any) -> None:
     from backstory.app import serve as run_server
 
     settings = read_settings(**options)
-    human = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    configure_logs(settings.log_level, human=human)
+    configure_logs(settings.log_level, human=is_for_people(settings.log_format))
     run_server(settings)
 
 

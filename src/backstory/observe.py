@@ -34,6 +34,11 @@ def configure_logs(level: str, *, human: bool, stream: TextIO | None = None) -> 
     )
 
 
+def is_for_people(log_format: str) -> bool:
+    """Whether a setting of the log's format means lines for a terminal: text, or auto at one."""
+    return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+
+
 class Metrics:
     """Every metric of one server, in a registry of its own."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pysqlite3 as sqlite3
 
@@ -15,6 +17,7 @@ from backstory.model.identity import Resolved, Sought
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
+from backstory.store.frames import read_frame, write_frame
 from backstory.store.log.sqlite import (
     Appender,
     Known,
@@ -23,12 +26,20 @@ from backstory.store.log.sqlite import (
     read_page,
     read_stream_position,
 )
-from backstory.store.log.sqlite_index import Indexer
+from backstory.store.log.sqlite_index import Indexer, read_lag
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
 from backstory.store.records.resolve import unique_keys
 from backstory.store.records.sqlite_resolve import SqliteResolution
+from backstory.store.sqlite_commits import (
+    CommitProcess,
+    Reply,
+    decode_group,
+    encode_reply,
+    reply_of,
+    reply_with,
+)
 from backstory.store.sqlite_database import Ownership, SqliteDatabase, Transaction
 
 READY_SECONDS = 1.0
@@ -41,9 +52,16 @@ class SqliteStore:
     """One installation in one file. See `store.base.Store`."""
 
     def __init__(
-        self, path: Path, *, ownership: Ownership = Ownership.REQUIRED, phone_region: str | None = None
+        self,
+        path: Path,
+        *,
+        ownership: Ownership = Ownership.REQUIRED,
+        phone_region: str | None = None,
+        committer: Sequence[str] = (),
     ) -> None:
-        self.database = SqliteDatabase(path, ownership)
+        """`committer` is the command of a process that commits what is published (`sqlite_commits.py`)."""
+        self.commits = CommitProcess(committer) if committer else None
+        self.database = SqliteDatabase(path, ownership, lends=self.commits is not None)
         self._appender = Appender()
         self._indexer = Indexer()
         self._ready_until = 0.0
@@ -57,15 +75,20 @@ class SqliteStore:
         self.database.appender = self._append_events
         self.database.resolver = _resolve
         self.database.open()
+        if self.commits is not None:
+            self.commits.start()
 
     async def publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None = None
     ) -> list[PublishResult]:
         """See `Store.publish`."""
         try:
-            results = await self.database.write(
-                lambda transaction: self._publish(transaction, publications, bookmark)
-            )
+            if self.commits is not None and bookmark is None:
+                results = await self.commits.publish(publications)
+            else:
+                results = await self.database.write(
+                    lambda transaction: self._publish(transaction, publications, bookmark)
+                )
         except Unavailable:
             self._refusing = True
             raise
@@ -100,6 +123,20 @@ class SqliteStore:
         self._appender.append(raw, rows, read_stream_position(raw).position)
         self._indexer.note_append()
 
+    def serve_commits(self, receive: IO[bytes], send: IO[bytes]) -> None:
+        """Be the committer of a server until its stream ends: commit each group that comes, in order."""
+
+        def commit(group: bytes, transaction: Transaction) -> Reply:
+            return reply_with(self._publish(transaction, decode_group(group), None))
+
+        def done(reply: Reply | None, error: BaseException | None) -> None:
+            with suppress(OSError):  # the server has ended; what is taken is finished all the same
+                write_frame(send, encode_reply(reply or reply_of(error)))
+
+        with suppress(EOFError):
+            while True:
+                self.database.hand_over(partial(commit, read_frame(receive)), done)
+
     async def read_timeline(
         self, contact_id: int, filters: Filters, after: Place | None, limit: int
     ) -> TimelineRead | None:
@@ -132,10 +169,12 @@ class SqliteStore:
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
-        return StoreStats(self._indexer.lag)
+        return StoreStats(self.database.read_at_once(read_lag))
 
     async def close(self) -> None:
         """See `Store.close`."""
+        if self.commits is not None:
+            await self.commits.close()
         await self.database.close()
 
 

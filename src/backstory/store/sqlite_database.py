@@ -63,6 +63,7 @@ class Ownership(Enum):
     """Who may serve a file: one process, which also checkpoints it."""
 
     REQUIRED = "a server: refuse to open where another one serves"
+    LENT = "a server's committer: do the owner's work, the server holds the file"
     IF_FREE = "a long tool: own the file where no server does"
     NEVER = "a short tool: leave the checkpoints to the server"
 
@@ -121,9 +122,11 @@ class Chore(Protocol):
 class SqliteDatabase:
     """Connections to one file. Open it, use `read` and `write` from an event loop, close it."""
 
-    def __init__(self, path: Path, ownership: Ownership = Ownership.REQUIRED) -> None:
+    def __init__(self, path: Path, ownership: Ownership = Ownership.REQUIRED, *, lends: bool = False) -> None:
+        """`lends`: hold the file, and leave the owner's work (checkpoints, the chore) to a process beside this one."""
         self.path = path
         self._ownership = ownership
+        self._lends = lends
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._readers = [
@@ -131,6 +134,8 @@ class SqliteDatabase:
             for number in range(READERS)
         ]
         self._writer = threading.Thread(target=self._run_writer, name="writer", daemon=True)
+        self._at_once: Transaction | None = None
+        self._at_once_lock = threading.Lock()
         self._closing = False
         self.chore: Chore | None = None
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
@@ -154,9 +159,9 @@ class SqliteDatabase:
                 f"the folder {self.path.parent} does not exist; make it, or set another database"
             )
         self._lock = _lock_owner(self.path, self._ownership)
-        self.owned = self._lock is not None
-        if not self.owned:
-            self.chore = None  # the owner does it, also for what this process writes
+        self.owned = self._lock is not None or self._ownership is Ownership.LENT
+        if not self.owned or self._lends:
+            self.chore = None  # another process does it, also for what this one writes
         try:
             self._connection = self._connect()
             self._prepare(self._connection)
@@ -208,7 +213,9 @@ class SqliteDatabase:
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self.owned else 0}")
+        connection.execute(
+            f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self.owned and not self._lends else 0}"
+        )
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if migrations.is_current(connection):
@@ -238,6 +245,13 @@ class SqliteDatabase:
         """Run SQLAlchemy Core queries on a reader's connection, off the event loop."""
         return await _submit(self._reads, lambda reader: work(reader.records))
 
+    def read_at_once(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a tiny query here and now, on a connection of its own, whatever thread this is."""
+        with self._at_once_lock:
+            if self._at_once is None:
+                self._at_once = self._open_reader()
+            return work(self._at_once.raw)
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction of its own on the writer's thread; answer once it is durable.
 
@@ -249,6 +263,12 @@ class SqliteDatabase:
         if self._closing:
             raise Unavailable("The service is stopping.")
         return await _submit(self._jobs, work)
+
+    def hand_over(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """As `write`, without an event loop: `done` is called on the writer's thread, with the result or the error."""
+        self._jobs.put(_Job(work, done))
 
     def _run_reader(self) -> None:
         """Read for whoever asks, over a connection of this thread's own that is opened when it is first needed."""
@@ -337,6 +357,8 @@ class SqliteDatabase:
             self._reads.put(None)
         for thread in self._readers:
             await asyncio.to_thread(thread.join)
+        if self._at_once is not None:
+            self._at_once.raw.close()
         self._connection.close()
         self._release()
 
@@ -371,7 +393,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 def _lock_owner(path: Path, ownership: Ownership) -> int | None:
     """Take the owner's lock; None where it is not asked for, or free for the asking."""
-    if ownership is Ownership.NEVER:
+    if ownership in (Ownership.NEVER, Ownership.LENT):
         return None
     try:
         lock = os.open(f"{path}-owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

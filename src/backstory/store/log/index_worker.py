@@ -1,6 +1,6 @@
 """The process beside a server that turns texts into index entries: `python -m backstory.store.log.index_worker`.
 
-Frames on standard input and output: eight bytes of length, then the bytes. In: a JSON array of `[position, contact key
+Frames (`store/frames.py`) on standard input and output. In: a JSON array of `[position, contact key
 in hex, timestamp, body]`. Out: the postings as `[[term, timestamp, position], …]` and the words as `[[position,
 "words"], …]`, both sorted. It ends when its input does.
 """
@@ -11,18 +11,16 @@ import functools
 import gc
 import hashlib
 import os
-import struct
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import IO
 
 import msgspec
 from msgspec import Raw
 
 from backstory.model.searched import Searched, read_searched
+from backstory.store.frames import read_frame, write_frame
 
-_LENGTH = struct.Struct(">Q")
 _PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
 _ENCODER = msgspec.json.Encoder()
 
@@ -60,29 +58,6 @@ def index_piece(piece: bytes) -> tuple[bytes, bytes]:
         postings.extend((each, timestamp, position) for each in terms_of(searched))
         texts.append((position, folded_text(contact_key, searched.words)))
     return _ENCODER.encode(sorted(postings)), _ENCODER.encode(sorted(texts))
-
-
-def write_frame(stream: IO[bytes], data: bytes) -> None:
-    """Send one frame."""
-    stream.write(_LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes]) -> bytes:
-    """Receive one frame.
-
-    Raises:
-        EOFError: the other side has ended.
-    """
-    length = stream.read(_LENGTH.size)
-    if len(length) < _LENGTH.size:
-        raise EOFError("the index worker's stream ended")
-    (size,) = _LENGTH.unpack(length)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError("the index worker's stream ended within a frame")
-    return data
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import structlog
 
 from backstory.model.ids import Position
 from backstory.model.moment import Microseconds, now
-from backstory.store.log.index_worker import read_frame, write_frame
+from backstory.store.frames import read_frame, write_frame
 from backstory.store.sqlite_database import Transaction
 
 INDEX_RULES = "1"
@@ -51,6 +51,7 @@ SELECT '[' || group_concat('[' || columns || ',' || body || ']') || ']', min(pos
       FROM (SELECT position, contact_key, timestamp, body FROM activities WHERE position > ? ORDER BY position LIMIT ?)
 ) WHERE before < ?
 """
+_NEXT_MISSING = "SELECT position FROM activities WHERE position > ? ORDER BY position LIMIT 1"
 _MORE = "SELECT EXISTS (SELECT 1 FROM activities WHERE position > ?)"
 _WRITE_POSTINGS = """
 INSERT OR IGNORE INTO postings
@@ -92,7 +93,7 @@ class Indexer:
             self._oldest_missing = time.time()
 
     @property
-    def lag(self) -> float:
+    def _lag(self) -> float:
         """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
         oldest = self._oldest_missing
         return 0.0 if oldest is None else max(0.0, time.time() - oldest)
@@ -108,7 +109,7 @@ class Indexer:
         until_look = max(0.0, self._next_look - time.monotonic())
         if self._oldest_missing is None:
             return until_look
-        return min(until_look, max(0.0, LAG_SECONDS - self.lag))
+        return min(until_look, max(0.0, LAG_SECONDS - self._lag))
 
     def do(self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
         """Take the worker's answer where there is one, and give it the next piece where there is more."""
@@ -191,6 +192,12 @@ def _arrived_at(position: Position) -> float:
 def watermark(raw: sqlite3.Connection) -> Position:
     """The position up to which everything is indexed."""
     return int(raw.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0])
+
+
+def read_lag(raw: sqlite3.Connection) -> float:
+    """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
+    row = raw.execute(_NEXT_MISSING, (watermark(raw),)).fetchone()
+    return max(0.0, time.time() - _arrived_at(row[0])) if row else 0.0
 
 
 def _last_deletion(raw: sqlite3.Connection) -> Position:
