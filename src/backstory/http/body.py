@@ -6,11 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from backstory.errors import NoContentRequired, RequestTimeout, RequestTooLarge, UnsupportedMediaType
+from backstory.errors import (
+    BackstoryError,
+    NoContentRequired,
+    RequestTimeout,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 READ_SECONDS = 30
+UPLOAD_SECONDS = 300
+"""For a form, which may carry files: 20 MB take that long at half a megabit a second."""
+
 DRAIN_BYTES = 10 * 1024 * 1024
 DRAIN_SECONDS = 5
 
@@ -20,10 +29,15 @@ class ClientGoneError(Exception):
 
 
 class BodyRule(NamedTuple):
-    """What a route takes: media types, and at most how many bytes."""
+    """What a route takes: media types, and at most how many bytes, and how many of files beside them in a form.
+
+    An `optional` body may be empty, and is then `{}`.
+    """
 
     types: tuple[str, ...]
     limit: int
+    files: int = 0
+    optional: bool = False
 
 
 def check_type(headers: Mapping[bytes, bytes], rule: BodyRule) -> str:
@@ -68,7 +82,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], rule: Body
         async with asyncio.timeout(READ_SECONDS):
             return await _gather(receive, message.get("body", b""), rule)
     except TimeoutError:
-        raise _too_slow() from None
+        raise _too_slow(READ_SECONDS) from None
 
 
 async def _next(receive: Receive) -> MutableMapping[str, Any]:
@@ -76,7 +90,7 @@ async def _next(receive: Receive) -> MutableMapping[str, Any]:
         async with asyncio.timeout(READ_SECONDS):
             message = await receive()
     except TimeoutError:
-        raise _too_slow() from None
+        raise _too_slow(READ_SECONDS) from None
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     return message
@@ -112,16 +126,55 @@ async def _drain(receive: Receive, read: int) -> None:
         return  # it has had its time; the answer goes out now
 
 
-def _too_slow() -> RequestTimeout:
+async def feed_body(
+    receive: Receive, headers: Mapping[bytes, bytes], rule: BodyRule, take: Callable[[bytes], None]
+) -> None:
+    """Give a form to `take`, piece by piece. Where `take` refuses it, some more is read and thrown away.
+
+    Raises:
+        RequestTooLarge, RequestTimeout, ClientGoneError: as `read_body`; and whatever `take` raises.
+    """
+    whole = BodyRule(rule.types, rule.limit + rule.files)
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > whole.limit:
+        await _drain(receive, 0)
+        raise _too_large(whole)
+    read, more = 0, True
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            while more:
+                message = await _next(receive)
+                piece = message.get("body", b"")
+                read += len(piece)
+                more = bool(message.get("more_body"))
+                if read > whole.limit:
+                    raise _too_large(whole)
+                take(piece)
+    except TimeoutError:
+        raise _too_slow(UPLOAD_SECONDS) from None
+    except RequestTimeout:
+        raise
+    except (BackstoryError, ValueError):
+        if more:
+            await _drain(receive, read)
+        raise
+
+
+def _too_slow(seconds: int) -> RequestTimeout:
     # What is still to come would be taken for the next request's.
     return RequestTimeout(
-        f"The body did not arrive within {READ_SECONDS} seconds.", headers={"Connection": "close"}
+        f"The body did not arrive within {seconds} seconds.", headers={"Connection": "close"}
     )
 
 
 def _too_large(rule: BodyRule) -> RequestTooLarge:
+    return too_large("The body is", rule.limit)
+
+
+def too_large(what: str, limit: int) -> RequestTooLarge:
+    """The refusal of what is over a limit."""
     return RequestTooLarge(
-        f"The body is larger than {rule.limit:,} bytes, the limit here.", headers={"Connection": "close"}
+        f"{what} larger than {limit:,} bytes, the limit here.", headers={"Connection": "close"}
     )
 
 

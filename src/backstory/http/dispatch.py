@@ -14,7 +14,8 @@ from prometheus_client import Counter
 from backstory.errors import AccessDenied, BackstoryError, MethodNotAllowed, NotAcceptable, NotFound
 from backstory.http.body import ClientGoneError, Receive, check_type, read_body, refuse_body
 from backstory.http.errors import error_response, is_foreseen
-from backstory.http.message import Request, Response, Scope
+from backstory.http.message import FORM_TYPE, Request, Response, Scope
+from backstory.http.multipart import read_multipart
 from backstory.http.routes import API, Route
 from backstory.http.services import Services
 from backstory.model.access import Principal, Right
@@ -80,6 +81,9 @@ class Dispatcher:
             elif route is not None and route.right is Right.PUBLISH and isinstance(error, BackstoryError):
                 self._services.note_rejection(request, error, request.body)
             response = error_response(error)
+        finally:
+            if request.form is not None:
+                request.form.close()
         self._count(route_path, request.method, response.status)
         self._log(request, route_path, response)
         await _send(request, response, receive, send)
@@ -156,7 +160,11 @@ async def _read(request: Request, route: Route, receive: Receive) -> None:
         await refuse_body(receive, request.headers)
     else:
         request.content_type = check_type(request.headers, route.body)
-        request.body = await read_body(receive, request.headers, route.body)
+        if request.content_type == FORM_TYPE:
+            request.form = await read_multipart(receive, request.headers, route.body)
+        else:
+            body = await read_body(receive, request.headers, route.body)
+            request.body = b"{}" if route.body.optional and not body else body
 
 
 async def _send(request: Request, response: Response, receive: Receive, send: Send) -> None:

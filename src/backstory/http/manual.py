@@ -15,9 +15,10 @@ from backstory.errors import REQUEST_ERRORS, Code
 from backstory.http import body, described
 from backstory.http.activities import MAX_BATCH, MAX_IDEMPOTENCY_KEY, QUIET_SECONDS
 from backstory.http.documentation import ADDRESS, Documentation
-from backstory.http.openapi import describe, refusals
+from backstory.http.multipart import MAX_PARTS
+from backstory.http.openapi import body_limit, describe, refusals
 from backstory.http.query import MAX_ALTERNATIVES, MAX_QUERY_VALUE
-from backstory.http.routes import ACTIVITY, BATCH, Route
+from backstory.http.routes import ACTIVITY, BATCH, WITH_AVATAR, WITH_FILES, Route
 from backstory.ingest.admit import IDEMPOTENCY_KEY_LIFETIME
 from backstory.model import activity
 from backstory.model.access import Right
@@ -132,6 +133,7 @@ def limits() -> list[tuple[str, str]]:
         ("Body of a batch", _size(BATCH.limit)),
         ("Items of a batch", f"{MAX_BATCH:,}"),
         ("Time in which a body must arrive", f"{body.READ_SECONDS} seconds"),
+        ("Time in which a form with files must arrive", f"{body.UPLOAD_SECONDS} seconds"),
         ("`activity.name`, after trimming", _characters(activity.MAX_NAME)),
         ("`activity.description`", _characters(activity.MAX_DESCRIPTION)),
         ("`activity.link`, `object.link`", _characters(activity.MAX_LINK)),
@@ -148,6 +150,12 @@ def limits() -> list[tuple[str, str]]:
             f"the first {MAX_CONTEXT_REFS}, {_characters(MAX_REF_LENGTH)} each",
         ),
         ("`Idempotency-Key`", _characters(MAX_IDEMPOTENCY_KEY)),
+        (
+            "Texts of a form, and attachments in it",
+            f"{_size(WITH_FILES.limit)} and {_size(WITH_FILES.files)}",
+        ),
+        ("An avatar", _size(WITH_AVATAR.files)),
+        ("Parts of a form", f"{MAX_PARTS:,}"),
         ("A query parameter", _characters(MAX_QUERY_VALUE)),
         ("A query parameter that may be repeated", f"{MAX_ALTERNATIVES} times"),
         ("`per_page`", f"{MAX_PER_PAGE}"),
@@ -177,7 +185,7 @@ def _call(route: Route, document: dict[str, Any], schemas: dict[str, Any]) -> Ca
         text=told.text,
         right=_RIGHTS[route.right],
         media=route.body.types if route.body else (),
-        limit=_size(route.body.limit) if route.body else None,
+        limit=body_limit(route.body) if route.body else None,
         parameters=tuple(_parameters(operation, document)),
         fields=tuple(_fields(schemas[told.body], schemas)) if told.body else (),
         answers=tuple(_answers(told, possible)),

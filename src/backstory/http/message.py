@@ -8,12 +8,14 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from backstory.http.multipart import Form
 from backstory.model.access import AuditEntry, Principal
 from backstory.model.moment import Microseconds, now
 
 Scope = MutableMapping[str, Any]
 JSON_TYPE = "application/json"
 NDJSON_TYPE = "application/x-ndjson"
+FORM_TYPE = "multipart/form-data"
 EVENT_STREAM_TYPE = "text/event-stream"
 _JSON_HEADER = "application/json; charset=utf-8"
 
@@ -25,6 +27,7 @@ class Request:
         "_scope",
         "body",
         "content_type",
+        "form",
         "headers",
         "id",
         "method",
@@ -43,6 +46,7 @@ class Request:
         self.path_values: Mapping[str, str] = {}
         self.body = b""
         self.content_type = ""
+        self.form: Form | None = None
         self.received: Microseconds = now()
         self.principal: Principal | None = None
 

@@ -10,6 +10,7 @@ from typing import Any
 from backstory import __version__
 from backstory.errors import REQUEST_ERRORS
 from backstory.http import described
+from backstory.http.body import BodyRule
 from backstory.http.described import (
     CHAPTER_OF,
     CHAPTERS,
@@ -22,9 +23,9 @@ from backstory.http.described import (
     Described,
     Schema,
 )
-from backstory.http.described.schema import refer
+from backstory.http.described.schema import as_form, as_json, refer
 from backstory.http.described.told import Parameter
-from backstory.http.message import JSON_TYPE, NDJSON_TYPE
+from backstory.http.message import FORM_TYPE, JSON_TYPE, NDJSON_TYPE
 from backstory.http.routes import API, Route
 from backstory.model.access import Right
 
@@ -141,11 +142,19 @@ def _request_body(route: Route, told: Described) -> dict[str, Any]:
     assert route.body is not None
     content: dict[str, Any] = {}
     for media in route.body.types:
-        lines = media == NDJSON_TYPE
-        name = "Lines" if lines else told.body
-        content[media] = {"schema": refer(name), "example": described.EXAMPLE_BODIES[name]}
-    limit = f"At most {route.body.limit // 1024**2} MiB."
-    return {"required": True, "description": limit, "content": content}
+        name = "Lines" if media == NDJSON_TYPE else told.body
+        if media == FORM_TYPE:
+            content[media] = {"schema": as_form(SCHEMAS[name])}
+        else:
+            content[media] = {"schema": refer(name), "example": described.EXAMPLE_BODIES[name]}
+    required = not route.body.optional
+    return {"required": required, "description": f"At most {body_limit(route.body)}.", "content": content}
+
+
+def body_limit(rule: BodyRule) -> str:
+    """How large a body may be, in words."""
+    text = f"{rule.limit // 1024**2} MiB"
+    return f"{text}, and {rule.files // 1024**2} MiB of files" if rule.files else text
 
 
 def _good_answer(route: Route, told: Described) -> dict[str, Any]:
@@ -204,7 +213,7 @@ def _request_fault(codes: Sequence[str]) -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, its fields with their notes."""
-    everything = {name: copy.deepcopy(schema) for name, schema in SCHEMAS.items()}
+    everything = {name: as_json(copy.deepcopy(schema)) for name, schema in SCHEMAS.items()}
     for name, schema in everything.items():
         for field, described_schema in schema.get("properties", {}).items():
             if note := FIELDS.get(f"{name}.{field}"):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from backstory.http import activities, admin, contacts, docs, service
 from backstory.http.body import BodyRule
-from backstory.http.message import EVENT_STREAM_TYPE, JSON_TYPE, NDJSON_TYPE, Request, Response
+from backstory.http.message import EVENT_STREAM_TYPE, FORM_TYPE, JSON_TYPE, NDJSON_TYPE, Request, Response
 from backstory.http.services import Services
 from backstory.model.access import Right
 
@@ -28,6 +28,8 @@ class Route(NamedTuple):
 ACTIVITY = BodyRule((JSON_TYPE,), 1024 * 1024)
 BATCH = BodyRule((JSON_TYPE, NDJSON_TYPE), 10 * 1024 * 1024)
 RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
+WITH_FILES = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=20 * 1024 * 1024)
+WITH_AVATAR = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=5 * 1024 * 1024)
 EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",), ("text/css",)
 
 API = "/api/v2"

@@ -23,6 +23,7 @@ from backstory.model.activity import (
     is_reserved_source,
 )
 from backstory.model.checks import (
+    Check,
     Field,
     check_bool,
     check_email,
@@ -135,9 +136,9 @@ _IDENTITY = {
     "id": Field(check_text(MAX_IDENTIFIER, blank=False), required=True),
 }
 _CONTACT = {
-    "id": Field(_check_contact_id),
+    "id": Field(Check(_check_contact_id)),
     "unique_external_id": Field(_KEY),
-    "identities": Field(_check_identities),
+    "identities": Field(Check(_check_identities)),
     "email": Field(check_email),
     "facebook_id": Field(_KEY),
     "twitter_id": Field(_KEY),
@@ -147,7 +148,7 @@ _CONTACT = {
     "is_actor": Field(check_bool),
 }
 _ACTOR = {"type": Field(_TYPE, required=True), "id": Field(_TEXT), "name": Field(_TEXT)}
-_SOURCE = {"name": Field(_check_source, required=True), "id": Field(_TEXT)}
+_SOURCE = {"name": Field(Check(_check_source), required=True), "id": Field(_TEXT)}
 _OBJECT = {
     "type": Field(check_text(MAX_TYPE)),
     "id": Field(_TEXT),
@@ -156,16 +157,16 @@ _OBJECT = {
 }
 _ACTIVITY = {
     "name": Field(check_text(MAX_NAME, blank=False, trim=True), required=True),
-    "timestamp": Field(_check_timestamp),
+    "timestamp": Field(Check(_check_timestamp)),
     "description": Field(check_text(MAX_DESCRIPTION)),
     "link": Field(check_text(MAX_LINK)),
     "actor": Field(check_object(_ACTOR), required=True),
     "source": Field(check_object(_SOURCE), required=True),
     "object": Field(check_object(_OBJECT)),
-    "context": Field(_check_context),
+    "context": Field(Check(_check_context)),
     "id": Field(_KEY),
 }
 _REQUEST = {
     "activity": Field(check_object(_ACTIVITY), required=True),
-    "contact": Field(_check_contact, required=True),
+    "contact": Field(Check(_check_contact), required=True),
 }

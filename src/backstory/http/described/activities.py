@@ -11,12 +11,10 @@ from backstory.http import activities
 from backstory.http.activities import MAX_BATCH
 from backstory.http.described.schema import (
     BOOLEAN,
-    EMAIL_PATTERN,
     INTEGER,
     MOMENT,
     NULLABLE,
     NULLABLE_INTEGER,
-    PHONE_PATTERN,
     TIME_PATTERN,
     array_of,
     as_answered,
@@ -31,6 +29,7 @@ from backstory.http.message import JSON_TYPE
 from backstory.http.query import FIND_PARAMETERS, TIMELINE_PARAMETERS
 from backstory.ingest.validate import IDENTIFIERS
 from backstory.model.activity import MAX_NAME, Body, PublishRequest, SentActivity
+from backstory.model.checks import EMAIL_PATTERN, PHONE_PATTERN
 from backstory.model.identity import CREATED, Conflict, Kind
 from backstory.model.moment import ACCEPTED_FORMS
 

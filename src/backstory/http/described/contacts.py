@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from backstory.http import contacts
-from backstory.http.contacts import IDENTIFIED_BY
+from backstory.http.contacts import IDENTIFIED_BY, NEW_CONTACT
 from backstory.http.described.schema import (
     BOOLEAN,
-    EMAIL_PATTERN,
     INTEGER,
     MOMENT,
     NULLABLE,
     NULLABLE_INTEGER,
     OBJECT,
-    PHONE_PATTERN,
     STRING,
     array_of,
     object_of,
     one_given,
 )
 from backstory.http.described.told import Chapter, Described, Example, Schema
-from backstory.model.activity import MAX_DESCRIPTION, MAX_IDENTIFIER, MAX_NAME, MAX_TEXT
-from backstory.model.contact import NewContact
 
 _MONICA = {"name": "Monica Geller", "email": "monica@example.com", "phone": "+44 20 7946 0101"}
 
 
 def _new_contact() -> Schema:
-    lengths = {"name": MAX_NAME, "address": MAX_TEXT, "description": MAX_DESCRIPTION}
-    lengths |= {"job_title": MAX_NAME, "language": MAX_NAME, "time_zone": MAX_NAME}
-    properties: dict[str, Schema] = {
-        name: {"type": ["string", "null"], "maxLength": lengths.get(name, MAX_IDENTIFIER)}
-        for name in NewContact.__struct_fields__
-    }
-    properties["name"] = {"type": "string", "maxLength": MAX_NAME, "minLength": 1, "pattern": r"\S"}
-    properties["email"]["pattern"] = EMAIL_PATTERN
-    properties["phone"]["pattern"] = properties["mobile"]["pattern"] = PHONE_PATTERN
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": ["name"],
-        "additionalProperties": False,
-        "anyOf": one_given(IDENTIFIED_BY, properties),
-    }
+    schema = dict(NEW_CONTACT.schema)
+    return schema | {"anyOf": one_given(IDENTIFIED_BY, schema["properties"])}
 
 
 _CONTACT: dict[str, Schema] = {

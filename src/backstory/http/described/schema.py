@@ -19,9 +19,6 @@ MOMENT: Schema = {"type": "string", "format": "date-time"}
 NULLABLE_MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
 OBJECT: Schema = {"type": "object"}
 
-EMAIL_PATTERN = r"^\s*([^\s\u0000-\u001f]+@[^\s@\u0000-\u001f]+)?\s*$"
-PHONE_PATTERN = r"[0-9]|^\s*$"
-
 _MONTH_AND_DAY = (
     "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-9]))"
 )
@@ -95,3 +92,29 @@ def listed(struct: type[msgspec.Struct], changes: Mapping[str, Schema] | None = 
     properties = {"id": {"type": "integer"}, **schema["properties"], **(changes or {})}
     properties["at"] = {"type": "string", "format": "date-time"}
     return object_of(properties) | {"description": schema["description"]}
+
+
+def is_file(schema: Schema) -> bool:
+    """Whether these are files, or lists of files, which only a form can carry."""
+    return schema.get("format") == "binary" or schema.get("items", {}).get("format") == "binary"
+
+
+def as_json(schema: Schema) -> Schema:
+    """An object as JSON can say it."""
+    if "properties" not in schema:
+        return dict(schema)
+    fields = {name: dict(field) for name, field in schema["properties"].items() if not is_file(field)}
+    return schema | {"properties": fields}
+
+
+def as_form(schema: Schema) -> Schema:
+    """An object as a form says it: lists as `name[]`, and no null."""
+    fields: dict[str, Schema] = {}
+    for name, field in schema["properties"].items():
+        kinds = field.get("type", ())
+        kind = next((kind for kind in [*kinds] if kind != "null"), None) if isinstance(kinds, list) else kinds
+        plain = field | {"type": kind}
+        if "enum" in plain:
+            plain["enum"] = [value for value in plain["enum"] if value is not None]
+        fields[f"{name}[]" if kind == "array" else name] = plain
+    return {name: value for name, value in schema.items() if name != "anyOf"} | {"properties": fields}
