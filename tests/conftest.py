@@ -9,6 +9,7 @@ import httpx
 import hypothesis
 import pytest
 
+from tests.servers.cassandra import CassandraCluster
 from tests.servers.postgres import PostgresServer
 from tests.support import Installation
 
@@ -63,6 +64,26 @@ def own_postgres() -> Iterator[PostgresServer]:
         yield server.start()
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def cassandra_cluster() -> Iterator[CassandraCluster]:
+    """Three nodes for the whole session; each test takes a keyspace of its own (`new_keyspace`).
+
+    A test that harms nodes takes `fragile_cassandra`.
+    """
+    cluster = CassandraCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def fragile_cassandra(cassandra_cluster: CassandraCluster) -> Iterator[CassandraCluster]:
+    """The same three nodes, to kill and to pause; they run again afterwards."""
+    yield cassandra_cluster
+    cassandra_cluster.heal()
 
 
 @pytest.fixture

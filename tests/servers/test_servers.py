@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
+from cassandra import ConsistencyLevel
+from cassandra.cluster import Session
+from cassandra.query import SimpleStatement
 
+from tests.servers.cassandra import CassandraCluster, Node
 from tests.servers.postgres import PostgresServer
+from tests.support import wait_until
 
 
 def test_databases_of_their_own(postgres: PostgresServer) -> None:
@@ -41,3 +46,29 @@ async def test_a_wrong_password_is_refused(postgres: PostgresServer) -> None:
     postgres.create_database()
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres.url("postgres", password="wrong"))
+
+
+def is_up(session: Session, node: Node) -> bool:
+    host = session.cluster.metadata.get_host(node.host, node.port)
+    return host is not None and bool(host.is_up)
+
+
+def test_three_nodes_survive_the_death_of_one(fragile_cassandra: CassandraCluster) -> None:
+    keyspace, third = fragile_cassandra.new_keyspace(), fragile_cassandra.nodes[2]
+    with fragile_cassandra.session() as session:
+        session.execute(
+            f"CREATE KEYSPACE {keyspace}"
+            " WITH replication = {'class': 'NetworkTopologyStrategy', 'replication_factor': 3}"
+        )
+        session.execute(f"CREATE TABLE {keyspace}.things (id int PRIMARY KEY)")
+        third.kill()
+        insert = SimpleStatement(
+            f"INSERT INTO {keyspace}.things (id) VALUES (7)", consistency_level=ConsistencyLevel.QUORUM
+        )
+        session.execute(insert)
+        third.start()
+        wait_until(lambda: is_up(session, third), seconds=30)
+        select = SimpleStatement(
+            f"SELECT id FROM {keyspace}.things", consistency_level=ConsistencyLevel.QUORUM
+        )
+        assert session.execute(select).one() == (7,)
