@@ -1,6 +1,6 @@
 """The architecture, held: imports point one way, engines know little, and every URL stands on one screen.
 
-errors, observe, config → model → store.base → ingest, timeline, live, helpdesk → http, ui → committer → app → cli
+errors, observe, config → model → store.base → ingest, timeline, live, helpdesk → http → ui → committer → app → cli
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("model",),
     ("store.base",),
     ("ingest", "timeline", "live", "helpdesk"),
-    ("http", "ui"),
+    ("http",),
+    ("ui",),  # pages are routes too: they read requests and answer them as the API does
     ("committer",),  # the process beside the server
     ("app",),
     ("backup", "doctor", "transfer", "demo"),  # what the command line does beside serving
@@ -30,7 +31,7 @@ ENGINES = "store"  # the engines and their migrations: beside the tiers, see bel
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
 WHO_PICKS_ENGINES = ("app", "committer", "backup", "doctor", "cli")
-MAY_NAME_URLS = ("http.routes", "http.described.")  # the second ones in the examples of the API documentation
+MAY_NAME_URLS = ("http.routes", "http.described.", "ui.routes")  # "described" in the examples of the documentation
 
 
 def module_name(path: Path) -> str:
@@ -153,7 +154,7 @@ def code_strings(path: Path) -> list[str]:
 
 
 def test_routes_are_declared_in_one_place() -> None:
-    """Only routes.py makes a `Route`, and only it knows where the API begins."""
+    """Only the two routes.py make a `Route`, and only they know where the API begins."""
     for module, path in MODULES.items():
         if module.startswith(MAY_NAME_URLS) or not module.startswith(("http", "app", "ui")):
             continue
@@ -166,9 +167,11 @@ def test_routes_are_declared_in_one_place() -> None:
 
 def test_every_route_is_there_once() -> None:
     from backstory.http.routes import ROUTES
+    from backstory.ui.routes import PAGES
 
-    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
-    assert all(route.path == "/" or not route.path.endswith("/") for route in ROUTES)
+    routes = [*ROUTES, *PAGES]
+    assert len({(route.method, route.path) for route in routes}) == len(routes)
+    assert all(route.path == "/" or not route.path.endswith("/") for route in routes)
 
 
 def test_this_test_would_notice(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from backstory.config import Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.rejected import RejectedRequests
+from backstory.helpdesk.sessions import Sessions
 from backstory.http.body import Receive
 from backstory.http.dispatch import Dispatcher, Send
 from backstory.http.manual import write_documentation
@@ -28,6 +29,8 @@ from backstory.store.base import Store
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from backstory.timeline.read import Timeline
+from backstory.ui.door import PageDoor
+from backstory.ui.routes import PAGES
 
 SWITCH_INTERVAL = 0.0002
 """Seconds after which a waiting thread gets the interpreter: the writer's turn must not wait for the event loop's."""
@@ -73,13 +76,16 @@ class Server:
             RejectedRequests(store.records),
             metrics,
             write_documentation(ROUTES),
+            Sessions(store.records),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)
         metrics.rejections_dropped.set_function(lambda: self.services.rejected.dropped)
         own_address = settings.metrics_address is not None
         self._dispatch = Dispatcher(
-            self.services, [route for route in ROUTES if not (own_address and route.path == METRICS)]
+            self.services,
+            [*PAGES, *(route for route in ROUTES if not (own_address and route.path == METRICS))],
+            PageDoor(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -84,7 +84,7 @@ def test_every_status_has_the_usual_headers(shared_server: Installation, api: ht
         (401, httpx.get(f"{shared_server.url}/api/v2/contacts")),
         (404, api.get(f"{ACTIVITIES}/{UNKNOWN_ID}")),
         (404, api.get("/nowhere")),
-        (404, api.get("/")),
+        (404, api.get("/api/v3/contacts")),
         (405, api.delete(ACTIVITIES)),
         (406, api.get(ACTIVITIES, headers={"Accept": "text/html"})),
         (409, api.post("/api/v2/contacts", json={"name": "A", "email": created.json()["email"]})),

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter
@@ -39,11 +39,36 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 log = structlog.get_logger("backstory.http")
 
 
+class Door(Protocol):
+    """What is different for pages: how people are known, and how they are told of an error."""
+
+    async def admit(self, request: Request, services: Services) -> None:
+        """Note on the request who is signed in, if anybody is."""
+
+    def refuse_stranger(self, request: Request, route: Route) -> None:
+        """Refuse whoever must sign in first.
+
+        Raises:
+            InvalidCredentials: nobody is signed in, and the route asks for it.
+        """
+
+    def check_form(self, request: Request) -> None:
+        """Refuse a form that was not sent from a page of ours.
+
+        Raises:
+            AccessDenied: it was not.
+        """
+
+    def error_page(self, request: Request, error: Exception) -> Response:
+        """The answer to an error."""
+
+
 class Dispatcher:
     """An ASGI application over a list of routes."""
 
-    def __init__(self, services: Services, routes: Iterable[Route]) -> None:
+    def __init__(self, services: Services, routes: Iterable[Route], door: Door) -> None:
         self._services = services
+        self._door = door
         self._random = RandomPool()
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._fixed: dict[str, dict[str, Route]] = {}
@@ -68,10 +93,14 @@ class Dispatcher:
             if route is None:
                 raise MethodNotAllowed(request.method, sorted(methods))
             route_path = route.path
+            if route.page:
+                principal = await self._enter(request, route)
             _check_right(route, principal)
             request.principal = principal
             _check_accept(request, route)
             await _read(request, route, receive)
+            if route.page and route.body is not None:
+                self._door.check_form(request)
             response = await route.handler(request, self._services)
         except ClientGoneError:
             return
@@ -80,7 +109,10 @@ class Dispatcher:
                 log.exception("request_failed", request_id=request.id, route=route_path)
             elif route is not None and route.right is Right.PUBLISH and isinstance(error, BackstoryError):
                 self._services.note_rejection(request, error, request.body)
-            response = error_response(error)
+            if _is_for_people(request, route):
+                response = self._door.error_page(request, error)
+            else:
+                response = error_response(error)
         finally:
             if request.form is not None:
                 request.form.close()
@@ -93,6 +125,12 @@ class Dispatcher:
         if not request.path.startswith(f"{API}/"):
             return None
         return await self._services.authenticator.authenticate(request.headers.get(b"authorization"))
+
+    async def _enter(self, request: Request, route: Route) -> Principal | None:
+        """Who is signed in to the pages."""
+        await self._door.admit(request, self._services)
+        self._door.refuse_stranger(request, route)
+        return request.session.principal if request.session else None
 
     def _match(self, path: str) -> tuple[dict[str, Route], Mapping[str, str]]:
         if path.endswith("/") and len(path) > 1:
@@ -131,6 +169,13 @@ def _request_id(random: bytes) -> str:
     digits = random.hex()
     variant = "89ab"[random[8] & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def _is_for_people(request: Request, route: Route | None) -> bool:
+    """Whether an error is told by a page: on pages, and to a browser at an address that there is not."""
+    if route is not None:
+        return route.page
+    return not request.path.startswith(f"{API}/") and b"text/html" in request.headers.get(b"accept", b"")
 
 
 def _check_right(route: Route, principal: Principal | None) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from backstory.http.multipart import Form
-from backstory.model.access import AuditEntry, Principal
+from backstory.model.access import AuditEntry, Principal, Session
 from backstory.model.moment import Microseconds, now
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +35,8 @@ class Request:
         "path_values",
         "principal",
         "received",
+        "session",
+        "token",
     )
 
     def __init__(self, scope: Scope, request_id: str) -> None:
@@ -49,6 +51,8 @@ class Request:
         self.form: Form | None = None
         self.received: Microseconds = now()
         self.principal: Principal | None = None
+        self.session: Session | None = None  # on a page, of whoever is signed in
+        self.token = ""  # on a page, the visitor's cookie
 
     @property
     def caller(self) -> Principal:
@@ -65,6 +69,25 @@ class Request:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def cookie(self, name: str) -> str | None:
+        """A cookie's value; None where it was not sent."""
+        for pair in (self.header(b"cookie") or "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value
+        return None
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS, as far as a trusted proxy says so."""
+        return bool(self._scope["scheme"] == "https")
+
+    @property
+    def address(self) -> str:
+        """Where it came from, as far as a trusted proxy says so."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else "-"
+
     def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
         """An absolute URL with the host that the client used."""
         host = self.header(b"host") or ":".join(map(str, self._scope["server"]))
@@ -73,10 +96,8 @@ class Request:
 
     def audit(self, action: str, target: str, **details: Any) -> AuditEntry:
         """An entry for the audit log: this caller does `action` to `target`, from where the request came."""
-        client = self._scope.get("client")
-        return AuditEntry(
-            now(), self.caller.actor, action, target, f"api {client[0] if client else '-'}", details
-        )
+        origin = f"{'api' if self.session is None else 'page'} {self.address}"
+        return AuditEntry(now(), self.caller.actor, action, target, origin, details)
 
 
 class Response:

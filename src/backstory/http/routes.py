@@ -1,4 +1,7 @@
-"""Every URL of the service, on one screen. The dispatcher, the API documentation and the rights test read this list."""
+"""Every URL of the API, on one screen. The dispatcher, the API documentation and the rights test read this list.
+
+The pages have a list of their own, `ui/routes.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ Handler = Callable[[Request, Services], Awaitable[Response]]
 
 
 class Route(NamedTuple):
-    """A verb and a path: who may, what it takes, what it answers, who handles it."""
+    """A verb and a path: who may, what it takes, what it answers, who handles it.
+
+    A `page` is for people: they are known by a cookie instead of a key, and told of an error by a page.
+    """
 
     method: str
     path: str
@@ -23,6 +29,7 @@ class Route(NamedTuple):
     handler: Handler
     body: BodyRule | None = None
     answers: tuple[str, ...] = (JSON_TYPE,)
+    page: bool = False
 
 
 ACTIVITY = BodyRule((JSON_TYPE,), 1024 * 1024)

@@ -15,6 +15,7 @@ from backstory.helpdesk.rejected import (
     shorten_body,
     source_of,
 )
+from backstory.helpdesk.sessions import Sessions
 from backstory.http.documentation import Documentation
 from backstory.http.message import Request
 from backstory.ingest.commit import GroupCommit
@@ -38,6 +39,7 @@ class Services(NamedTuple):
     rejected: RejectedRequests
     metrics: Metrics
     documentation: Documentation
+    sessions: Sessions
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

@@ -30,9 +30,9 @@ class Right(StrEnum):
 
 
 class Principal(Struct, frozen=True):
-    """A key and whom it belongs to: an agent (with a role) or an application (with its source names)."""
+    """Whoever is asking: an agent (with a role) by a key or a session, or an application (with its source names)."""
 
-    key_id: int
+    key_id: int | None
     agent_id: int | None
     role: Role | None
     sources: frozenset[str]
@@ -52,6 +52,24 @@ class Principal(Struct, frozen=True):
     def actor(self) -> str:
         """How the audit log names whoever uses this key."""
         return f"agent:{self.agent_id}" if self.agent_id is not None else f"key:{self.key_id}"
+
+
+class Session(Struct, frozen=True):
+    """An agent who is signed in to the pages, and how they want things shown."""
+
+    agent_id: int
+    name: str
+    email: str
+    role: Role
+    created_at: Microseconds
+    seen_at: Microseconds
+    expires_at: Microseconds
+    preferences: dict[str, Any]
+
+    @property
+    def principal(self) -> Principal:
+        """The agent as whoever is asking."""
+        return Principal(None, self.agent_id, self.role, frozenset(), self.expires_at)
 
 
 class KeyInfo(Struct, frozen=True):

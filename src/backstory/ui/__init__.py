@@ -1,0 +1,1 @@
+"""The agent's workspace: pages for people, made on the server."""

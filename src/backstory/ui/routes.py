@@ -1,0 +1,27 @@
+"""Every page, on one screen. They are served beside the API, whose list is `http/routes.py`."""
+
+from __future__ import annotations
+
+from backstory.http.body import BodyRule
+from backstory.http.routes import Handler, Route
+from backstory.model.access import Right
+from backstory.ui import assets, signing_in, tickets
+from backstory.ui.forms import FORM
+
+STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")
+
+
+def page(method: str, path: str, right: Right, handler: Handler, body: BodyRule | None = None) -> Route:
+    """A page, or what a form on one is sent to."""
+    return Route(method, path, right, handler, body, answers=("text/html",), page=True)
+
+
+PAGES: tuple[Route, ...] = (
+    page("GET", "/", Right.NONE, signing_in.read_home),
+    page("GET", "/sign-in", Right.NONE, signing_in.read_sign_in),
+    page("POST", "/sign-in", Right.NONE, signing_in.sign_in, FORM),
+    page("POST", "/sign-out", Right.NONE, signing_in.sign_out, FORM),
+    page("POST", "/preferences", Right.READ, signing_in.save_preferences, FORM),
+    page("GET", "/tickets", Right.READ, tickets.list_tickets),
+    Route("GET", "/static/{name}", Right.NONE, assets.read_asset, answers=STATIC_TYPES),
+)
