@@ -31,7 +31,11 @@ ENGINES = "store"  # the engines and their migrations: beside the tiers, see bel
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
 WHO_PICKS_ENGINES = ("app", "committer", "backup", "doctor", "cli")
-MAY_NAME_URLS = ("http.routes", "http.described.", "ui.routes")  # "described" in the examples of the documentation
+MAY_NAME_URLS = (
+    "http.routes",
+    "http.described.",
+    "ui.routes",
+)  # "described" in the examples of the documentation
 
 
 def module_name(path: Path) -> str:
