@@ -1,13 +1,44 @@
-"""A contact as the API answers it (contract 5), and what can be written when one is created."""
+"""A contact as the API answers it (contract 5), and what can be written about one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from backstory.model.identity import Kind, email_key, external_id_key, facebook_key, twitter_key
 from backstory.model.ids import ContactKey
-from backstory.model.moment import Microseconds, format_moment
+from backstory.model.moment import Microseconds, format_second
+from backstory.model.words import split_words
+
+DEFAULT_LANGUAGE = "en"
+MAX_NAME_KEY = 255
+
+UNIQUE_FIELDS = {
+    "email": (Kind.EMAIL, email_key),
+    "twitter_id": (Kind.TWITTER, twitter_key),
+    "facebook_id": (Kind.FACEBOOK, facebook_key),
+    "unique_external_id": (Kind.EXTERNAL_ID, external_id_key),
+}
+"""The fields whose values only one contact can have: their kind of identifier, and how they are compared."""
+
+NOT_LISTED = ("avatar", "other_emails", "tags")
+"""Keys that lists leave out."""
+
+
+def name_key(name: str) -> str:
+    """A name as lists are ordered by it: its words without case and accents."""
+    return (" ".join(split_words(name)) or name.casefold())[:MAX_NAME_KEY]
+
+
+class OtherCompany(Struct, frozen=True):
+    """A further company of a contact, and whether the contact sees the tickets of everybody there."""
+
+    company_id: int
+    view_all_tickets: bool = False
 
 
 class NewContact(Struct, frozen=True):
@@ -18,12 +49,63 @@ class NewContact(Struct, frozen=True):
     phone: str | None = None
     mobile: str | None = None
     twitter_id: str | None = None
+    facebook_id: str | None = None
     unique_external_id: str | None = None
     address: str | None = None
     description: str | None = None
     job_title: str | None = None
     language: str | None = None
     time_zone: str | None = None
+    company_id: int | None = None
+    view_all_tickets: bool = False
+    other_companies: tuple[OtherCompany, ...] = ()
+    other_emails: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    custom_fields: Mapping[str, Any] = {}
+
+
+class State(StrEnum):
+    """What a list of contacts can be narrowed to."""
+
+    BLOCKED = "blocked"
+    DELETED = "deleted"
+    UNVERIFIED = "unverified"
+    VERIFIED = "verified"
+
+
+class ContactFilters(Struct, frozen=True):
+    """What a list of contacts is narrowed to; all that is given must hold."""
+
+    email: str | None = None
+    mobile: str | None = None
+    phone: str | None = None
+    company_id: int | None = None
+    unique_external_id: str | None = None
+    state: State | None = None
+    updated_since: Microseconds | None = None
+
+
+class Avatar(Struct, frozen=True):
+    """A contact's picture; `id` is that of the attachment."""
+
+    id: int
+    name: str
+    content_type: str
+    size: int
+    created_at: Microseconds
+    updated_at: Microseconds
+
+    def answer(self, url: str) -> dict[str, Any]:
+        """The picture as the API answers it, with the address of its bytes."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "content_type": self.content_type,
+            "size": self.size,
+            "avatar_url": url,
+            "created_at": format_second(self.created_at),
+            "updated_at": format_second(self.updated_at),
+        }
 
 
 class Contact(Struct, frozen=True):
@@ -47,14 +129,23 @@ class Contact(Struct, frozen=True):
     deleted: bool
     created_at: Microseconds
     updated_at: Microseconds
+    active: bool = False
+    blocked: bool = False
+    is_agent: bool = False
+    company_id: int | None = None
+    view_all_tickets: bool = False
+    other_companies: tuple[OtherCompany, ...] = ()
     other_emails: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    custom_fields: Mapping[str, Any] = {}
+    avatar: Avatar | None = None
 
-    def answer(self) -> dict[str, Any]:
-        """The contact with the key set of the contract."""
+    def answer(self, *, avatar: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The contact with the key set of the contract; `avatar` is its picture as it is answered."""
         first, _, last = self.name.partition(" ")
         shown: dict[str, Any] = {
             "id": self.id,
-            "active": False,
+            "active": self.active,
             "name": self.name,
             "first_name": first,
             "last_name": last or None,
@@ -69,18 +160,22 @@ class Contact(Struct, frozen=True):
             "job_title": self.job_title,
             "language": self.language,
             "time_zone": self.time_zone,
-            "company_id": None,
-            "view_all_tickets": False,
-            "other_companies": [],
+            "company_id": self.company_id,
+            "view_all_tickets": self.view_all_tickets,
+            "other_companies": [msgspec.to_builtins(other) for other in self.other_companies],
             "other_emails": list(self.other_emails),
             "social_handler": None,
             "contact_type": None,
-            "tags": [],
-            "custom_fields": {},
-            "avatar": None,
+            "tags": list(self.tags),
+            "custom_fields": dict(self.custom_fields),
+            "avatar": avatar,
             "csat_rating": None,
             "preferred_source": None,
-            "created_at": format_moment(self.created_at - self.created_at % 1_000_000),
-            "updated_at": format_moment(self.updated_at - self.updated_at % 1_000_000),
+            "created_at": format_second(self.created_at),
+            "updated_at": format_second(self.updated_at),
         }
         return shown | {"deleted": True} if self.deleted else shown
+
+    def listed(self) -> dict[str, Any]:
+        """The contact as lists answer it."""
+        return {name: value for name, value in self.answer().items() if name not in NOT_LISTED}

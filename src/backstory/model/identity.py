@@ -52,6 +52,11 @@ def email_key(email: str) -> str:
     return f"email:{email.strip().lower()}"
 
 
+def email_domain(email: str | None) -> str | None:
+    """The domain of an email address as companies are found by it; None where there is none."""
+    return (email or "").rpartition("@")[2].strip().lower() or None
+
+
 def external_id_key(value: str) -> str:
     """External ids match exactly."""
     return f"external:{value}"
@@ -116,11 +121,21 @@ MAX_SHARERS = 20
 
 
 class Holder(NamedTuple):
-    """A contact as the rules need it: its public number, its key in the log, whether a person has named it."""
+    """A contact as the rules need it: its public number, its key in the log, whether a person has named it.
+
+    `survivor` is the contact that stands for it, where it was merged: what was its own (an identifier, a home in the
+    log) stays its own, but both are one person.
+    """
 
     contact_id: int
     contact_key: bytes
     named: bool
+    survivor: int | None = None
+
+    @property
+    def person(self) -> int:
+        """The number by which everybody knows this contact now."""
+        return self.contact_id if self.survivor is None else self.survivor
 
 
 class Sought(NamedTuple):
@@ -178,11 +193,13 @@ def decide(
     for item in identifiers:
         if item.kind.is_number:
             holders = numbers.get(item.key, ())
-            if len(holders) > 1 and all(other.kind.is_number for other in identifiers):
+            people = {other.person for other in holders}
+            if len(people) > 1 and all(other.kind.is_number for other in identifiers):
                 holder = owners.get(phone_only_key(item.key))
                 unheld = tuple(other for other in identifiers if not numbers.get(other.key))
                 return Match(holder, item.kind if holder else CREATED, unheld, (), item.key)
-            holder = holders[0] if len(holders) == 1 else None
+            # Several rows of one person: the one that stands for the others, where it has the number itself.
+            holder = min(holders, key=_is_merged) if len(people) == 1 else None
         else:
             holder = owners.get(item.key)
         if holder is not None:
@@ -204,9 +221,13 @@ def _compare(
         holders = numbers.get(item.key, ()) if item.kind.is_number else (owner,) if owner else ()
         if not holders:
             additions.append(item)
-        elif len(holders) < MAX_SHARERS and holder.contact_id not in (other.contact_id for other in holders):
-            conflicts.append(Conflict(item.field, holders[0].contact_id))
+        elif len(holders) < MAX_SHARERS and holder.person not in (other.person for other in holders):
+            conflicts.append(Conflict(item.field, holders[0].person))
     return tuple(additions), tuple(conflicts)
+
+
+def _is_merged(holder: Holder) -> bool:
+    return holder.survivor is not None
 
 
 def given_name(name: str | None, identifiers: Sequence[Identifier]) -> tuple[str, bool]:

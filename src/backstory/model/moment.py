@@ -83,6 +83,11 @@ def format_moment(moment: Microseconds) -> str:
     return f"{text}.{fraction // 1000:03d}Z" if fraction % 1000 == 0 else f"{text}.{fraction:06d}Z"
 
 
+def format_second(moment: Microseconds) -> str:
+    """`YYYY-MM-DDTHH:MM:SSZ`: the fraction is cut."""
+    return f"{_format_second(moment // 1_000_000)}Z"
+
+
 @functools.lru_cache(maxsize=1_024)
 def _format_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

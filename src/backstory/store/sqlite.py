@@ -16,7 +16,7 @@ from backstory.model.activity import Event, Publication, Published
 from backstory.model.identity import Resolved, Sought
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
-from backstory.store.base import Bookmark, Homes, PublishResult, StoreStats, TimelineRead
+from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
 from backstory.store.frames import read_frame, write_frame
 from backstory.store.log.sqlite import (
     Appender,
@@ -31,6 +31,7 @@ from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
 from backstory.store.records.resolve import unique_keys
+from backstory.store.records.sqlite_homes import read_contact_id, read_homes
 from backstory.store.records.sqlite_resolve import SqliteResolution
 from backstory.store.sqlite_commits import (
     CommitProcess,
@@ -114,8 +115,7 @@ class SqliteStore:
     def _replay(self, raw: sqlite3.Connection, item: Publication, known: Known) -> Published:
         """A replay's answer: the first one's id, and the contact that has it now."""
         activity_id, contact_key, origin = self._appender.original(raw, known.position)
-        row = raw.execute("SELECT id FROM contacts WHERE key = ?", (contact_key,)).fetchone()
-        return replayed(item, activity_id, row[0] if row else None, origin, known.digest)
+        return replayed(item, activity_id, read_contact_id(raw, contact_key), origin, known.digest)
 
     def _append_events(self, raw: sqlite3.Connection, events: Sequence[Event]) -> None:
         """See `RecordsTransaction.append`."""
@@ -143,7 +143,7 @@ class SqliteStore:
         """See `Store.read_timeline`."""
 
         def work(raw: sqlite3.Connection) -> TimelineRead | None:
-            homes = _select_homes(raw, contact_id)
+            homes = read_homes(raw, contact_id)
             if homes is None:
                 return None
             # Taken before the read: what arrives between the two is sent again by the stream, never missed.
@@ -183,8 +183,3 @@ def _resolve(raw: sqlite3.Connection, sought: Sought) -> Resolved:
     moment = now()
     owners = look_up(raw, [], unique_keys([sought]), moment).owners
     return SqliteResolution(raw, [sought], owners, moment).resolve(sought)
-
-
-def _select_homes(raw: sqlite3.Connection, contact_id: int) -> Homes | None:
-    row = raw.execute("SELECT id, key FROM contacts WHERE id = ?", (contact_id,)).fetchone()
-    return Homes(row[0], (row[1],)) if row else None

@@ -24,6 +24,7 @@ from backstory.store.log.index_worker import folded_text, term, terms_of
 from backstory.store.log.sqlite_index import watermark
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
+from backstory.store.records.sqlite_homes import read_holder
 from backstory.store.sqlite_database import SqliteDatabase, Transaction
 
 ROWS_PER_STATEMENT = 64
@@ -35,7 +36,7 @@ _LAST_POSITION = f"max({_LAST_OF.format('activities')}, {_LAST_OF.format('deleti
 _LOOK_UP = f"""
 SELECT (SELECT json_group_array(json_array(hex(e.hash), e.position, hex(e.digest))) FROM json_each(?1) wanted
          CROSS JOIN event_keys e ON e.hash = unhex(wanted.value) WHERE e.expires IS NULL OR e.expires > ?2),
-       (SELECT json_group_array(json_array(i.key, c.id, hex(c.key), c.named)) FROM json_each(?3) wanted
+       (SELECT json_group_array(json_array(i.key, c.id, hex(c.key), c.named, c.merged_into)) FROM json_each(?3) wanted
          CROSS JOIN identifiers i ON i.key = wanted.value CROSS JOIN contacts c ON c.id = i.contact_id),
        {_LAST_POSITION}
 """  # noqa: S608 - columns are ours
@@ -95,7 +96,10 @@ def look_up(
     known, owners, last = raw.execute(_LOOK_UP, wanted).fetchone()
     return Found(
         {bytes.fromhex(row[0]): Known(row[1], bytes.fromhex(row[2])) for row in _decode_rows(known)},
-        {row[0]: Holder(row[1], bytes.fromhex(row[2]), bool(row[3])) for row in _decode_rows(owners)},
+        {
+            key: read_holder(raw, (contact_id, bytes.fromhex(contact_key), named, merged_into))
+            for key, contact_id, contact_key, named, merged_into in _decode_rows(owners)
+        },
         last,
     )
 

@@ -14,6 +14,8 @@ from backstory.model.ids import ContactKey
 from backstory.model.moment import Microseconds, now
 from backstory.store.base import Homes, RecordsTransaction
 from backstory.store.records import sql
+from backstory.store.records.contacts import insert_contact, select_contact
+from backstory.store.records.homes import select_contact_ids, select_homes
 
 T = TypeVar("T")
 
@@ -45,21 +47,21 @@ class RelationalRecords:
 
     async def contact(self, contact_id: int) -> Contact | None:
         """See `Records.contact`."""
-        return await self._database.read_records(lambda records: sql.select_contact(records, contact_id))
+        return await self._database.read_records(lambda records: select_contact(records, contact_id))
 
     async def homes(self, contact_id: int) -> Homes | None:
         """See `Records.homes`."""
-        return await self._database.read_records(lambda records: sql.select_homes(records, contact_id))
+        return await self._database.read_records(lambda records: select_homes(records, contact_id))
 
     async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
         """See `Records.contact_ids`."""
-        return await self._database.read_records(lambda records: sql.select_contact_ids(records, keys))
+        return await self._database.read_records(lambda records: select_contact_ids(records, keys))
 
     async def create_contact(self, contact: NewContact, entry: AuditEntry) -> Contact:
         """See `Records.create_contact`."""
 
         def work(transaction: RecordsTransaction) -> Contact:
-            created = sql.insert_contact(transaction.records, contact, self._region, now())
+            created = insert_contact(transaction.records, contact, self._region, now())
             sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
             return created
 

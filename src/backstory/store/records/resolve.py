@@ -6,11 +6,12 @@ The rules are `model.identity.decide`; here they are carried out. What is writte
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from backstory.errors import Code, Fault, FieldErrors
 from backstory.model.activity import Publication
+from backstory.model.contact import name_key
 from backstory.model.identity import (
     Holder,
     Identifier,
@@ -19,11 +20,13 @@ from backstory.model.identity import (
     Resolved,
     Sought,
     decide,
+    email_domain,
     given_name,
     phone_only_key,
 )
 from backstory.model.ids import new_contact_key
 from backstory.model.moment import Microseconds
+from backstory.model.words import split_words
 
 _COLUMNS = {
     Kind.EXTERNAL_ID: "unique_external_id",
@@ -73,8 +76,16 @@ class Resolution(ABC):
         """Write fields of a contact where they are empty; overwrite none."""
 
     @abstractmethod
-    def _rename_contact(self, contact_id: int, name: str) -> None:
-        """Write the name that a person gave a contact."""
+    def _rename_contact(self, contact_id: int, name: str, key: str) -> None:
+        """Write the name that a person gave a contact, with its `name_key`, and drop the words of the old one."""
+
+    @abstractmethod
+    def _insert_words(self, contact_id: int, words: Collection[str]) -> None:
+        """Write the words of a contact's name (`name_words`, object "contact"); it has none yet."""
+
+    @abstractmethod
+    def _company_of(self, domain: str) -> int | None:
+        """The company that has a domain (`company_domains`); None where none has."""
 
     @abstractmethod
     def _insert_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
@@ -100,13 +111,16 @@ class Resolution(ABC):
         if publication.contact_name and not holder.named:
             holder = self._name(holder, publication.contact_name)
         self._suggest(holder, match, identifiers)
-        return Resolved(holder.contact_id, holder.contact_key, match.matched_by, match.conflicts)
+        return Resolved(holder.person, holder.contact_key, match.matched_by, match.conflicts)
 
     def _create(self, publication: Publication | Sought, match: Match) -> Holder:
         name, named = given_name(publication.contact_name, publication.identifiers)
         row = {"key": new_contact_key(), "name": name, "named": named, **_fields(publication.identifiers)}
-        row |= {"created_at": self._now, "updated_at": self._now}
+        row |= {"name_key": name_key(name), "created_at": self._now, "updated_at": self._now}
+        if domain := email_domain(row.get("email")):
+            row["company_id"] = self._company_of(domain)
         holder = Holder(self._insert_contact(row), row["key"], named)
+        self._insert_words(holder.contact_id, set(split_words(name)))
         self._add(holder, match.additions)
         if match.shared is not None:
             self._claim(holder, phone_only_key(match.shared), "phone-only", match.shared)
@@ -128,7 +142,8 @@ class Resolution(ABC):
         self._owners[key] = holder
 
     def _name(self, holder: Holder, name: str) -> Holder:
-        self._rename_contact(holder.contact_id, name)
+        self._rename_contact(holder.contact_id, name, name_key(name))
+        self._insert_words(holder.contact_id, set(split_words(name)))
         named = holder._replace(named=True)
         for key, owner in self._owners.items():
             if owner == holder:
@@ -143,13 +158,11 @@ class Resolution(ABC):
         others = {conflict.contact_id: conflict.field for conflict in match.conflicts}
         if match.shared is not None or match.holder is None:
             numbers = [item for item in identifiers if item.kind.is_number]
-            others |= {other.contact_id: item.field for item in numbers for other in self._numbers[item.key]}
+            others |= {other.person: item.field for item in numbers for other in self._numbers[item.key]}
         suggestions = [
-            Suggestion(
-                min(holder.contact_id, other), max(holder.contact_id, other), field.removeprefix("contact.")
-            )
+            Suggestion(min(holder.person, other), max(holder.person, other), field.split(".")[1])
             for other, field in others.items()
-            if other != holder.contact_id
+            if other != holder.person
         ]
         if suggestions:
             self._insert_suggestions(suggestions)

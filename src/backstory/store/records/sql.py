@@ -8,19 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from backstory.errors import Code, Fault, FieldErrors, OperatorError
+from backstory.errors import OperatorError
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.contact import Contact, NewContact
-from backstory.model.identity import Kind, email_key, external_id_key, phone_key, twitter_key
-from backstory.model.ids import ContactKey, new_contact_key
+from backstory.model.contact import NewContact
+from backstory.model.identity import email_key
 from backstory.model.moment import Microseconds
-from backstory.store.base import Bookmark, Homes
+from backstory.store.base import Bookmark
+from backstory.store.records.contacts import insert_contact
 from backstory.store.records.tables import (
     agents,
     api_keys,
     audit_log,
     bookmarks,
-    contact_phones,
     contacts,
     identifiers,
     rejections,
@@ -28,88 +27,6 @@ from backstory.store.records.tables import (
 
 MAX_REJECTIONS = 10_000
 MAX_REJECTION_AGE = 30 * 24 * 3600 * 1_000_000
-
-
-def select_contact(connection: sa.Connection, contact_id: int) -> Contact | None:
-    """One contact by number."""
-    row = connection.execute(sa.select(contacts).where(contacts.c.id == contact_id)).one_or_none()
-    if row is None:
-        return None
-    emails = connection.scalars(
-        sa.select(identifiers.c.value)
-        .where(identifiers.c.contact_id == contact_id, identifiers.c.kind == Kind.EMAIL)
-        .order_by(identifiers.c.created_at, identifiers.c.key)
-    )
-    first = email_key(row.email) if row.email else None
-    stored = row._asdict()
-    fields = {name: stored[name] for name in Contact.__struct_fields__ if name in stored}
-    others = tuple(email for email in emails if email_key(email) != first)
-    return Contact(**fields, deleted=row.deleted_at is not None, other_emails=others)
-
-
-def select_contact_ids(connection: sa.Connection, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
-    """The public numbers of contacts, by their key in the log."""
-    rows = connection.execute(sa.select(contacts.c.key, contacts.c.id).where(contacts.c.key.in_(keys)))
-    return {row.key: row.id for row in rows}
-
-
-def select_homes(connection: sa.Connection, contact_id: int) -> Homes | None:
-    """The homes that a contact stands for; None where there is no contact with this number."""
-    row = connection.execute(
-        sa.select(contacts.c.id, contacts.c.key).where(contacts.c.id == contact_id)
-    ).one_or_none()
-    return Homes(row.id, (row.key,)) if row else None
-
-
-def insert_contact(
-    connection: sa.Connection, new: NewContact, region: str | None, now: Microseconds
-) -> Contact:
-    """Create a contact; the identifiers' own constraint decides who is first.
-
-    Raises:
-        FieldErrors: 409 with the holder's id, for each identifier that belongs to another contact.
-    """
-    unique = {
-        field: (kind, key(value), value)
-        for field, kind, key, value in (
-            ("email", Kind.EMAIL, email_key, new.email),
-            ("twitter_id", Kind.TWITTER, twitter_key, new.twitter_id),
-            ("unique_external_id", Kind.EXTERNAL_ID, external_id_key, new.unique_external_id),
-        )
-        if value
-    }
-    _refuse_taken(connection, {field: key for field, (_, key, _) in unique.items()})
-    values = {name: getattr(new, name) for name in new.__struct_fields__}
-    values |= {"language": new.language or "en", "key": new_contact_key(), "named": True}
-    inserted = connection.execute(contacts.insert().values(**values, created_at=now, updated_at=now))
-    contact_id = inserted.inserted_primary_key[0]  # type: ignore[index]
-    for kind, key, value in unique.values():
-        row = {"key": key, "kind": kind, "value": value, "contact_id": contact_id, "created_at": now}
-        connection.execute(identifiers.insert().values(row))
-    for number in {phone_key(phone, region) for phone in (new.phone, new.mobile) if phone}:
-        connection.execute(contact_phones.insert().values(number=number, contact_id=contact_id))
-    contact = select_contact(connection, contact_id)
-    assert contact is not None, "the transaction that inserted it sees it"
-    return contact
-
-
-def _refuse_taken(connection: sa.Connection, wanted: dict[str, str]) -> None:
-    rows = connection.execute(
-        sa.select(identifiers.c.key, identifiers.c.contact_id).where(identifiers.c.key.in_(wanted.values()))
-    )
-    holders = {row.key: row.contact_id for row in rows}
-    faults = [
-        Fault(
-            field,
-            "It should be a unique value; another contact has it.",
-            Code.DUPLICATE_VALUE,
-            {"user_id": holders[key]},
-        )
-        for field, key in wanted.items()
-        if key in holders
-    ]
-    if faults:
-        raise FieldErrors(faults)
 
 
 def select_principal(connection: sa.Connection, key_hash: bytes) -> Principal | None:

@@ -15,6 +15,7 @@ from backstory.model.activity import Publication
 from backstory.model.identity import MAX_SHARERS, Holder, Sought
 from backstory.model.moment import Microseconds
 from backstory.store.records.resolve import Resolution, Suggestion, sent_ids, sent_numbers
+from backstory.store.records.sqlite_homes import read_holder
 
 
 class SqliteResolution(Resolution):
@@ -57,15 +58,26 @@ class SqliteResolution(Resolution):
             (*fields.values(), self._now, contact_id),
         )
 
-    def _rename_contact(self, contact_id: int, name: str) -> None:
+    def _rename_contact(self, contact_id: int, name: str, key: str) -> None:
         self._raw.execute(
-            "UPDATE contacts SET name = ?, named = 1, updated_at = ? WHERE id = ?",
-            (name, self._now, contact_id),
+            "UPDATE contacts SET name = ?, name_key = ?, named = 1, updated_at = ? WHERE id = ?",
+            (name, key, self._now, contact_id),
         )
+        self._raw.execute("DELETE FROM name_words WHERE object = 'contact' AND record_id = ?", (contact_id,))
+
+    def _insert_words(self, contact_id: int, words: Collection[str]) -> None:
+        for word in words:  # one or two, mostly
+            self._raw.execute("INSERT INTO name_words VALUES ('contact', ?, ?)", (word, contact_id))
+
+    def _company_of(self, domain: str) -> int | None:
+        row = self._raw.execute(
+            "SELECT company_id FROM company_domains WHERE domain = ?", (domain,)
+        ).fetchone()
+        return row[0] if row else None
 
     def _insert_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
         self._raw.executemany(
-            "INSERT OR IGNORE INTO merge_suggestions VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO merge_suggestions (contact_id, other_id, kind, created_at) VALUES (?, ?, ?, ?)",
             [(*each, self._now) for each in suggestions],
         )
 
@@ -74,15 +86,15 @@ def _select_by_id(raw: sqlite3.Connection, ids: Collection[str]) -> dict[str, Ho
     if not ids:
         return {}
     marks = ",".join("?" * len(ids))
-    query = f"SELECT id, key, named FROM contacts WHERE id IN ({marks})"  # noqa: S608 - only marks
+    query = f"SELECT id, key, named, merged_into FROM contacts WHERE id IN ({marks})"  # noqa: S608 - only marks
     rows = raw.execute(query, [int(each) for each in ids]).fetchall()
-    return {str(row[0]): Holder(row[0], row[1], bool(row[2])) for row in rows}
+    return {str(row[0]): read_holder(raw, row) for row in rows}
 
 
 def _select_sharers(raw: sqlite3.Connection, number: str) -> Sequence[Holder]:
     rows = raw.execute(
-        "SELECT c.id, c.key, c.named FROM contact_phones p JOIN contacts c ON c.id = p.contact_id"
+        "SELECT c.id, c.key, c.named, c.merged_into FROM contact_phones p JOIN contacts c ON c.id = p.contact_id"
         " WHERE p.number = ? ORDER BY c.id LIMIT ?",
         (number, MAX_SHARERS),
-    )
-    return [Holder(row[0], row[1], bool(row[2])) for row in rows]
+    ).fetchall()
+    return [read_holder(raw, row) for row in rows]

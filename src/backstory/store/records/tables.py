@@ -11,8 +11,14 @@ EMPTY_LIST, EMPTY_OBJECT = "[]", "{}"
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Numbers: 64 bits; SQLite numbers rows by itself only where the type says INTEGER."""
 
-KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Texts that are ordered, and whose beginnings are looked for: by their bytes, the same on every engine."""
+LISTED = "deleted_at IS NULL AND blocked_at IS NULL AND merged_into IS NULL AND NOT is_agent"
+"""Which contacts a list shows that was not asked for others."""
+
+
+def partial_index(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of the rows that a condition holds for."""
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
 
 contacts = sa.Table(
     "contacts",
@@ -36,7 +42,7 @@ contacts = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column(
-        "name_key", KEY, nullable=False, server_default=sa.text("''")
+        "name_key", sa.Text, nullable=False, server_default=sa.text("''")
     ),  # the name as lists are ordered by it
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("blocked_at", sa.BigInteger),
@@ -44,12 +50,17 @@ contacts = sa.Table(
     sa.Column(
         "is_agent", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # agents are not listed as contacts
-    sa.Column("company_id", ID, index=True),
+    sa.Column("company_id", ID),
     sa.Column("view_all_tickets", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("tags", sa.JSON, nullable=False, server_default=EMPTY_LIST),
     sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT),
     sa.Column("avatar_id", ID),
-    sa.Index("ix_contacts_name_key", "name_key", "id"),
+    # The orders of lists (see records/contacts.py): a page far behind is found within the index alone.
+    partial_index("ix_contacts_listed", "name_key", "id", "updated_at", "active", where=LISTED),
+    partial_index("ix_contacts_verified", "name_key", "id", where=f"{LISTED} AND active"),
+    partial_index("ix_contacts_deleted", "name_key", "id", where="deleted_at IS NOT NULL"),
+    partial_index("ix_contacts_blocked", "name_key", "id", where="blocked_at IS NOT NULL"),
+    sa.Index("ix_contacts_company", "company_id", "name_key", "id"),
     sa.Index("ix_contacts_updated_at", "updated_at", "id"),
     sqlite_autoincrement=True,  # a number is never issued twice, not after a hard delete either
 )
@@ -80,8 +91,10 @@ merge_suggestions = sa.Table(
         "contact_id", ID, sa.ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True
     ),  # the lower number
     sa.Column("other_id", ID, sa.ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True, index=True),
-    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, primary_key=True),  # the kind of identifier that both claimed
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("dismissed_at", sa.BigInteger),  # kept, so that the same is not suggested again
+    sa.Column("dismissed_by", ID),
 )
 
 # An agent is a contact who works here: both have one number, and what is known of the person stands with the contact.
@@ -167,7 +180,7 @@ companies = sa.Table(
     metadata,
     sa.Column("id", ID, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("name_key", KEY, nullable=False, unique=True),
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),
     sa.Column("description", sa.Text),
     sa.Column("note", sa.Text),
     sa.Column("health_score", sa.Text),
@@ -211,8 +224,19 @@ contact_merges = sa.Table(
     sa.Column("agent_id", ID),
     sa.Column("changes", sa.JSON, nullable=False),
     sa.Column("merged_at", sa.BigInteger, nullable=False),
-    sa.Column("undone_at", sa.BigInteger),
+    sa.Column("undone_at", sa.BigInteger, index=True),
     sa.Column("undone_by", ID),
+    sqlite_autoincrement=True,
+)
+
+# Contacts that were erased, while their activities are being removed piece by piece; `homes` are their keys in the log.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("homes", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("done_at", sa.BigInteger, index=True),
     sqlite_autoincrement=True,
 )
 
@@ -241,7 +265,7 @@ custom_values = sa.Table(
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", KEY, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_custom_values_record", "object", "record_id"),
 )
@@ -250,7 +274,7 @@ record_tags = sa.Table(
     "record_tags",
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
-    sa.Column("tag_key", KEY, primary_key=True),
+    sa.Column("tag_key", sa.Text, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_record_tags_record", "object", "record_id"),
 )
@@ -260,7 +284,7 @@ name_words = sa.Table(
     "name_words",
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
-    sa.Column("word", KEY, primary_key=True),
+    sa.Column("word", sa.Text, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_name_words_record", "object", "record_id"),
 )

@@ -12,13 +12,14 @@ revision = "0002"
 down_revision = "0001"
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 EMPTY_LIST, EMPTY_OBJECT = "[]", "{}"
+LISTED = "deleted_at IS NULL AND blocked_at IS NULL AND merged_into IS NULL AND NOT is_agent"
 
 
 def upgrade() -> None:
     """Add the helpdesk."""
     _extend_contacts()
+    _extend_merge_suggestions()
     _extend_agents()
     _create_companies()
     _create_lookups()
@@ -29,14 +30,13 @@ def upgrade() -> None:
 
 
 def _extend_contacts() -> None:
-    op.add_column("contacts", sa.Column("name_key", KEY, nullable=False, server_default=sa.text("''")))
+    op.add_column("contacts", sa.Column("name_key", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("contacts", sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("contacts", sa.Column("blocked_at", sa.BigInteger))
     op.add_column("contacts", sa.Column("merged_into", ID))
     op.create_index("ix_contacts_merged_into", "contacts", ["merged_into"])
     op.add_column("contacts", sa.Column("is_agent", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("contacts", sa.Column("company_id", ID))
-    op.create_index("ix_contacts_company_id", "contacts", ["company_id"])
     op.add_column(
         "contacts", sa.Column("view_all_tickets", sa.Boolean, nullable=False, server_default=sa.false())
     )
@@ -45,8 +45,36 @@ def _extend_contacts() -> None:
         "contacts", sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT)
     )
     op.add_column("contacts", sa.Column("avatar_id", ID))
-    op.create_index("ix_contacts_name_key", "contacts", ["name_key", "id"])
+    _index_contacts("ix_contacts_listed", "name_key", "id", "updated_at", "active", where=LISTED)
+    _index_contacts("ix_contacts_verified", "name_key", "id", where=f"{LISTED} AND active")
+    _index_contacts("ix_contacts_deleted", "name_key", "id", where="deleted_at IS NOT NULL")
+    _index_contacts("ix_contacts_blocked", "name_key", "id", where="blocked_at IS NOT NULL")
+    op.create_index("ix_contacts_company", "contacts", ["company_id", "name_key", "id"])
     op.create_index("ix_contacts_updated_at", "contacts", ["updated_at", "id"])
+
+
+def _index_contacts(name: str, *columns: str, where: str) -> None:
+    rows = sa.text(where)
+    op.create_index(name, "contacts", list(columns), sqlite_where=rows, postgresql_where=rows)
+
+
+def _extend_merge_suggestions() -> None:
+    """A pair can be suggested for several reasons; SQLite changes a primary key by making the table again."""
+    contact = "contacts.id"
+    op.create_table(
+        "newer_suggestions",
+        sa.Column("contact_id", ID, sa.ForeignKey(contact, ondelete="CASCADE"), primary_key=True),
+        sa.Column("other_id", ID, sa.ForeignKey(contact, ondelete="CASCADE"), primary_key=True),
+        sa.Column("kind", sa.Text, primary_key=True),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("dismissed_at", sa.BigInteger),
+        sa.Column("dismissed_by", ID),
+    )
+    columns = "contact_id, other_id, kind, created_at"
+    op.execute(f"INSERT INTO newer_suggestions ({columns}) SELECT {columns} FROM merge_suggestions")  # noqa: S608
+    op.drop_table("merge_suggestions")
+    op.rename_table("newer_suggestions", "merge_suggestions")
+    op.create_index("ix_merge_suggestions_other_id", "merge_suggestions", ["other_id"])
 
 
 def _extend_agents() -> None:
@@ -67,7 +95,7 @@ def _create_companies() -> None:
         "companies",
         sa.Column("id", ID, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("name_key", KEY, nullable=False, unique=True),
+        sa.Column("name_key", sa.Text, nullable=False, unique=True),
         sa.Column("description", sa.Text),
         sa.Column("note", sa.Text),
         sa.Column("health_score", sa.Text),
@@ -103,8 +131,16 @@ def _create_companies() -> None:
         sa.Column("agent_id", ID),
         sa.Column("changes", sa.JSON, nullable=False),
         sa.Column("merged_at", sa.BigInteger, nullable=False),
-        sa.Column("undone_at", sa.BigInteger),
+        sa.Column("undone_at", sa.BigInteger, index=True),
         sa.Column("undone_by", ID),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("id", ID, primary_key=True),
+        sa.Column("homes", sa.JSON, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("done_at", sa.BigInteger, index=True),
         sqlite_autoincrement=True,
     )
 
@@ -129,21 +165,21 @@ def _create_lookups() -> None:
         "custom_values",
         sa.Column("object", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("value", KEY, primary_key=True),
+        sa.Column("value", sa.Text, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_custom_values_record", "object", "record_id"),
     )
     op.create_table(
         "record_tags",
         sa.Column("object", sa.Text, primary_key=True),
-        sa.Column("tag_key", KEY, primary_key=True),
+        sa.Column("tag_key", sa.Text, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_record_tags_record", "object", "record_id"),
     )
     op.create_table(
         "name_words",
         sa.Column("object", sa.Text, primary_key=True),
-        sa.Column("word", KEY, primary_key=True),
+        sa.Column("word", sa.Text, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_name_words_record", "object", "record_id"),
     )
