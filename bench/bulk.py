@@ -109,7 +109,7 @@ def _make(start: int, count: int, first: int) -> Rows:
         rows.event_keys.append((item.idempotency, position, item.digest, item.expires))
         searched = read_searched(item.body)
         rows.postings.extend((term, item.timestamp, position) for term in terms_of(searched))
-        rows.words.append((position, folded_text(key.hex(), searched.words)))
+        rows.words.append((position, folded_text(key.hex(), searched)))
     rows.event_keys.sort()
     rows.postings.sort()
     return rows

@@ -20,6 +20,7 @@ from backstory.model.contact import Contact, NewContact
 from backstory.model.page import Filters
 from backstory.model.searched import read_searched
 from backstory.store.log import sqlite_index
+from backstory.store.log.index_worker import ref_token
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from tests.store.support import ENTRY, found, home_of, indexed, publication, publish, publish_one
@@ -79,8 +80,9 @@ async def test_the_indexes_hold_exactly_what_is_there(store: SqliteStore, path: 
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     expected = set()
     for position, contact_key, body in rows:
-        words = read_searched(body).words
-        expected |= {(word, position) for word in (*words, f"@{contact_key.hex()}")}
+        searched = read_searched(body)
+        tokens = {*searched.words, *map(ref_token, searched.refs), f"@{contact_key.hex()}"}
+        expected |= {(token, position) for token in tokens}
     assert indexed_words == expected
     assert {each[0] for each in postings} == {row[0] for row in rows} == {each.id.position for each in alive}
 

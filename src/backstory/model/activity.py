@@ -173,7 +173,7 @@ class Origin(Struct, frozen=True, omit_defaults=True):
 class Publication(Struct, frozen=True):
     """An admitted publish request: checked, trimmed, ready to be stored.
 
-    `idempotency` are hashes under which a replay is recognised, the strongest alone; `digest` is the SHA-256 of the
+    `idempotency` are hashes under which a replay is recognised, the strongest alone; `digest` is of the SHA-256 of the
     activity's canonical JSON, taken only where a replay can be recognised.
     """
 

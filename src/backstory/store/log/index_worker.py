@@ -13,7 +13,6 @@ import hashlib
 import os
 import sys
 import traceback
-from collections.abc import Iterable
 
 import msgspec
 from msgspec import Raw
@@ -27,7 +26,7 @@ _ENCODER = msgspec.json.Encoder()
 
 @functools.lru_cache(maxsize=16_384)
 def term(kind: str, value: str) -> int:
-    """The signed 64-bit name of a value in `postings`."""
+    """The signed 64-bit name of a value in the index."""
     hashed = hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=8).digest()
     return int.from_bytes(hashed, "big", signed=True)
 
@@ -37,12 +36,23 @@ def terms_of(searched: Searched) -> list[int]:
     terms = [term("all", ""), term("source", searched.source), term("name", searched.name)]
     if searched.object_type is not None:
         terms.append(term("type", searched.object_type))
-    return terms + [term("ref", ref) for ref in searched.refs]
+    return terms
 
 
-def folded_text(contact_key: str, words: Iterable[str]) -> str:
-    """The words of an activity as they stand in the index, with its contact's key (in hex) before them."""
-    return " ".join([f"@{contact_key.lower()}", *sorted(words)])
+def contact_token(contact_key: str) -> str:
+    """What stands for a contact among the words: its key, in hex, behind a sign that no word has."""
+    return f"@{contact_key.lower()}"
+
+
+def ref_token(ref: str) -> str:
+    """What stands for a reference among the words. Shorter than a contact's, so the two are never taken for another."""
+    return f"@{term('ref', ref) & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+def folded_text(contact_key: str, searched: Searched) -> str:
+    """The words of an activity as they stand in the index, with its contact and its references before them."""
+    refs = sorted(map(ref_token, searched.refs))
+    return " ".join([contact_token(contact_key), *refs, *sorted(searched.words)])
 
 
 def index_piece(piece: bytes) -> tuple[bytes, bytes]:
@@ -56,7 +66,7 @@ def index_piece(piece: bytes) -> tuple[bytes, bytes]:
             sys.stderr.write(f"activity at position {position} cannot be indexed:\n{traceback.format_exc()}")
             continue
         postings.extend((each, timestamp, position) for each in terms_of(searched))
-        texts.append((position, folded_text(contact_key, searched.words)))
+        texts.append((position, folded_text(contact_key, searched)))
     return _ENCODER.encode(sorted(postings)), _ENCODER.encode(sorted(texts))
 
 

@@ -20,7 +20,7 @@ from backstory.model.page import Filters, Page, Place
 from backstory.model.searched import read_searched
 from backstory.store.base import Arrivals, StreamPosition
 from backstory.store.log import walk
-from backstory.store.log.index_worker import folded_text, term, terms_of
+from backstory.store.log.index_worker import contact_token, folded_text, ref_token, term, terms_of
 from backstory.store.log.sqlite_index import watermark
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
@@ -161,7 +161,7 @@ def _remove_from_index(raw: sqlite3.Connection, row: Sequence[Any]) -> None:
         "DELETE FROM postings WHERE (term, timestamp, position) = (?, ?, ?)",
         [(each, row[3], row[0]) for each in terms_of(searched)],
     )
-    text = folded_text(row[2].hex(), searched.words)
+    text = folded_text(row[2].hex(), searched)
     raw.execute("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", (row[0], text))
 
 
@@ -242,8 +242,8 @@ def read_page(
 ) -> Page:
     """See `ActivityLog.page`."""
     if filters.words:
-        tokens = " OR ".join(f'"@{home.hex()}"' for home in homes)
-        matches = _word_matches(raw, f"({tokens}) AND {_all_words(filters)}")
+        theirs = " OR ".join(f'"{contact_token(home.hex())}"' for home in homes)
+        matches = _word_matches(raw, f"({theirs}) AND {_all_tokens(filters)}")
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
     matcher = walk.matcher(filters)
@@ -268,8 +268,8 @@ def _timeline_rows(
 
 
 def _find(raw: sqlite3.Connection, filters: Filters, after: Place | None, limit: int) -> Page:
-    if filters.words and filters.ref is None:
-        matches = _word_matches(raw, _all_words(filters))
+    if filters.words or filters.ref is not None:
+        matches = _word_matches(raw, _all_tokens(filters))
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
     upper, lower = walk.bounds(filters, after)
@@ -282,8 +282,6 @@ def _find(raw: sqlite3.Connection, filters: Filters, after: Place | None, limit:
 
 def _best_terms(filters: Filters) -> list[int]:
     """The postings to walk: the filter that is the rarest by its nature."""
-    if filters.ref is not None:
-        return [term("ref", filters.ref)]
     if filters.name is not None:
         return [term("name", filters.name)]
     if filters.types:
@@ -305,8 +303,9 @@ def _posting_rows(
     )
 
 
-def _all_words(filters: Filters) -> str:
-    return " AND ".join(f'"{word}"' for word in filters.words)
+def _all_tokens(filters: Filters) -> str:
+    refs = () if filters.ref is None else (ref_token(filters.ref),)
+    return " AND ".join(f'"{token}"' for token in (*refs, *filters.words))
 
 
 def _word_matches(raw: sqlite3.Connection, query: str) -> list[Position] | None:

@@ -24,9 +24,13 @@ from backstory.model.moment import Microseconds, now
 from backstory.store.frames import read_frame, write_frame
 from backstory.store.sqlite_database import Transaction
 
-INDEX_RULES = "1"
-"""Raise it with every change of model/words.py, model/refs.py or model/searched.py that gives a text other entries:
-a deletion takes out what today's rules say, so the index must have been made by the same."""
+INDEX_RULES = "2"
+"""Raise it with every change of model/words.py, model/refs.py, model/searched.py or index_worker.py that gives a text
+other entries: a deletion takes out what today's rules say, so the index must have been made by the same."""
+
+FTS_SETTINGS = {"hashsize": 16 * 1024 * 1024, "automerge": 8}
+"""A piece becomes one segment, not several, and segments are merged eight at a time: half as much writing as SQLite's
+own settings make of it. A search looks into some ten segments."""
 
 PIECE_ROWS = 2_500
 PIECE_BYTES = 4 * 1024 * 1024
@@ -116,7 +120,7 @@ class Indexer:
         try:
             if not self._rules_checked:
                 with begin() as transaction:
-                    _renew(transaction.raw)
+                    _set_up(transaction.raw)
                 self._rules_checked = True
             if self._piece is not None:
                 self._write(self._piece, begin)
@@ -172,12 +176,15 @@ class Indexer:
         self._forget_worker()
 
 
-def _renew(raw: sqlite3.Connection) -> None:
+def _set_up(raw: sqlite3.Connection) -> None:
     """Throw the index away where other rules of words and references made it; it is built again from the log."""
+    for setting in FTS_SETTINGS.items():
+        raw.execute("INSERT INTO words (words, rank) VALUES (?, ?)", setting)
     row = raw.execute("SELECT value FROM log_state WHERE name = 'index_rules'").fetchone()
-    if (row[0] if row else "1") == INDEX_RULES:
+    if row is not None and row[0] == INDEX_RULES:
         return
-    log.info("index_renewed", rules=INDEX_RULES)
+    if watermark(raw):
+        log.info("index_renewed", rules=INDEX_RULES)
     raw.execute("DELETE FROM postings")
     raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
     raw.execute("UPDATE log_state SET value = '0' WHERE name = 'indexed'")

@@ -19,10 +19,10 @@ CREATE INDEX activities_timeline ON activities (contact_key, timestamp);
 
 -- What recognises a replay. The rows of deleted activities stay: a replay of those stores nothing either.
 CREATE TABLE event_keys (
-    hash     BLOB    NOT NULL PRIMARY KEY,
+    hash     BLOB    NOT NULL PRIMARY KEY,  -- half a SHA-256: keys come in random order, so they are kept small
     position INTEGER NOT NULL,
-    digest   BLOB    NOT NULL,        -- SHA-256 of the first one's canonical JSON
-    expires  INTEGER                  -- Idempotency-Key headers last 24 hours, activity ids for ever
+    digest   BLOB    NOT NULL,              -- half the SHA-256 of the first one's canonical JSON
+    expires  INTEGER                        -- Idempotency-Key headers last 24 hours, activity ids for ever
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX event_keys_expires ON event_keys (expires) WHERE expires IS NOT NULL;
@@ -37,7 +37,9 @@ CREATE TABLE deletions (
 
 CREATE INDEX deletions_contact ON deletions (contact_key, position);
 
--- term is a 64-bit hash of a kind and a value (ref, name, source, object type, all); readers compare the value itself.
+-- term is a 64-bit hash of a kind and a value (name, source, object type, all); readers compare the value itself. What
+-- has few values is here, in order of time; references have nearly as many as there are activities and would be written
+-- all over it, so they stand among the words.
 CREATE TABLE postings (
     term      INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
@@ -45,7 +47,8 @@ CREATE TABLE postings (
     PRIMARY KEY (term, timestamp, position)
 ) STRICT, WITHOUT ROWID;
 
--- Words come already folded (model/words.py); "@" introduces a contact's key, so that one contact's words are found.
+-- Words come already folded (model/words.py); "@" introduces a contact's key, so that one contact's words are found,
+-- and the hash of a reference.
 CREATE VIRTUAL TABLE words USING fts5 (
     folded, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '@'"
 );
