@@ -16,6 +16,8 @@ MAX_QUERY_VALUE = 1_024
 MAX_ALTERNATIVES = 50
 MAX_DIGITS = 19
 
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
 
 class PageQuery(NamedTuple):
     """What a list was asked for."""
@@ -37,7 +39,8 @@ class QueryReader:
         self._values: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
         known = tuple(known)
-        for name, value in request.query():
+        for sent, value in request.query():
+            name = sent[1:] if sent.startswith("_") and sent[1:] in known else sent  # _updated_since
             if name not in known:
                 message = f"There is no such parameter here; known: {', '.join(known)}."
                 self.faults.append(Fault(name[:100], message, Code.INVALID_FIELD))
@@ -92,6 +95,26 @@ class QueryReader:
             self._fault(name, f"{shorten(text)} is not a whole number from 1 to {highest:,}.")
             return default
         return int(text)
+
+    def identifier(self, name: str) -> int | None:
+        """The number of a record."""
+        return self.number(name, 0, 2**63 - 1) or None
+
+    def choice(self, name: str, choices: Iterable[str]) -> str | None:
+        """One of these texts."""
+        text = self.text(name)
+        choices = tuple(choices)
+        if text is not None and text not in choices:
+            self._fault(name, f"{shorten(text)} is none of {', '.join(choices)}.")
+            return None
+        return text
+
+    def boolean(self, name: str) -> bool:
+        """Whether it was asked for: true, True or 1."""
+        text = self.text(name)
+        if text is not None and text.lower() not in _BOOLEANS:
+            self._fault(name, f"{shorten(text)} is neither true nor false.")
+        return text is not None and _BOOLEANS.get(text.lower(), False)
 
     def cursor(self, name: str) -> Place | None:
         """A place to go on after."""

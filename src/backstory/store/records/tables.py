@@ -20,6 +20,9 @@ def partial_index(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
+KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Texts that are ordered, and whose beginnings are looked for: by their bytes, the same on every engine."""
+
 contacts = sa.Table(
     "contacts",
     metadata,
@@ -42,7 +45,7 @@ contacts = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column(
-        "name_key", sa.Text, nullable=False, server_default=sa.text("''")
+        "name_key", KEY, nullable=False, server_default=sa.text("''")
     ),  # the name as lists are ordered by it
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("blocked_at", sa.BigInteger),
@@ -180,7 +183,7 @@ companies = sa.Table(
     metadata,
     sa.Column("id", ID, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    sa.Column("name_key", KEY, nullable=False, unique=True),
     sa.Column("description", sa.Text),
     sa.Column("note", sa.Text),
     sa.Column("health_score", sa.Text),
@@ -265,7 +268,7 @@ custom_values = sa.Table(
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("value", KEY, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_custom_values_record", "object", "record_id"),
 )
@@ -274,7 +277,7 @@ record_tags = sa.Table(
     "record_tags",
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
-    sa.Column("tag_key", sa.Text, primary_key=True),
+    sa.Column("tag_key", KEY, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_record_tags_record", "object", "record_id"),
 )
@@ -284,7 +287,7 @@ name_words = sa.Table(
     "name_words",
     metadata,
     sa.Column("object", sa.Text, primary_key=True),
-    sa.Column("word", sa.Text, primary_key=True),
+    sa.Column("word", KEY, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
     sa.Index("ix_name_words_record", "object", "record_id"),
 )

@@ -12,6 +12,7 @@ revision = "0002"
 down_revision = "0001"
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 EMPTY_LIST, EMPTY_OBJECT = "[]", "{}"
 LISTED = "deleted_at IS NULL AND blocked_at IS NULL AND merged_into IS NULL AND NOT is_agent"
 
@@ -30,7 +31,7 @@ def upgrade() -> None:
 
 
 def _extend_contacts() -> None:
-    op.add_column("contacts", sa.Column("name_key", sa.Text, nullable=False, server_default=sa.text("''")))
+    op.add_column("contacts", sa.Column("name_key", KEY, nullable=False, server_default=sa.text("''")))
     op.add_column("contacts", sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("contacts", sa.Column("blocked_at", sa.BigInteger))
     op.add_column("contacts", sa.Column("merged_into", ID))
@@ -95,7 +96,7 @@ def _create_companies() -> None:
         "companies",
         sa.Column("id", ID, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("name_key", sa.Text, nullable=False, unique=True),
+        sa.Column("name_key", KEY, nullable=False, unique=True),
         sa.Column("description", sa.Text),
         sa.Column("note", sa.Text),
         sa.Column("health_score", sa.Text),
@@ -165,21 +166,21 @@ def _create_lookups() -> None:
         "custom_values",
         sa.Column("object", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("value", sa.Text, primary_key=True),
+        sa.Column("value", KEY, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_custom_values_record", "object", "record_id"),
     )
     op.create_table(
         "record_tags",
         sa.Column("object", sa.Text, primary_key=True),
-        sa.Column("tag_key", sa.Text, primary_key=True),
+        sa.Column("tag_key", KEY, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_record_tags_record", "object", "record_id"),
     )
     op.create_table(
         "name_words",
         sa.Column("object", sa.Text, primary_key=True),
-        sa.Column("word", sa.Text, primary_key=True),
+        sa.Column("word", KEY, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
         sa.Index("ix_name_words_record", "object", "record_id"),
     )
