@@ -15,15 +15,26 @@ import pysqlite3 as sqlite3
 import pytest
 
 from backstory.errors import StorageError, Unavailable
-from backstory.model.activity import Published
+from backstory.model.activity import Published, join_answers
 from backstory.model.contact import Contact, NewContact
-from backstory.model.page import Filters
+from backstory.model.page import Filters, Place
 from backstory.model.searched import read_searched
 from backstory.store.log import sqlite_index
 from backstory.store.log.index_worker import ref_token
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
-from tests.store.support import ENTRY, found, home_of, indexed, publication, publish, publish_one
+from tests.store.support import (
+    ENTRY,
+    NONE,
+    NOON,
+    found,
+    home_of,
+    indexed,
+    publication,
+    publish,
+    publish_one,
+    timeline,
+)
 from tests.store.test_contract_log import random_options
 
 
@@ -399,3 +410,32 @@ async def test_a_deleted_text_is_gone_from_the_file(store: SqliteStore, path: Pa
     assert await store.log.delete(published.id, ENTRY) is not None
     await store.close()  # the last one to close brings the write-ahead log into the file
     assert mark.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "filters", [NONE, Filters(since=NOON, until=NOON + 30), Filters(sources=("shopify",))]
+)
+async def test_a_written_page_is_the_page_as_it_is_read(path: Path, filters: Filters) -> None:
+    """Also where pages end, and with text that SQLite must not touch."""
+    store = opened_store(path)
+    literal = '{"a": 1.10, "b": [1e400, "\\u0000", "\\ud83d\\ude00", "é 😀 \'"]}'
+    items = [publication(at=NOON + i // 2, context="@@", literal=literal, id=f"{i}") for i in range(60)]
+    (first, *_) = await publish(store, *items)
+    contact_id = first.contact_id
+    assert contact_id is not None
+    for limit in (1, 7, 30, 59, 60, 61):
+        after: Place | None = None
+        seen = 0
+        while True:
+            read = await store.read_timeline(contact_id, filters, after, limit)
+            written = await store.write_timeline(contact_id, filters, after, limit)
+            assert read is not None
+            assert written is not None
+            assert written.text == join_answers([each.answer(contact_id) for each in read.page.activities])
+            assert (written.next, written.position) == (read.page.next, read.position)
+            seen += len(read.page.activities)
+            if (after := written.next) is None:
+                break
+        assert seen == len(await timeline(store, read.homes.keys, filters))
+    assert await store.write_timeline(404, filters, None, 10) is None
+    await store.close()

@@ -35,12 +35,11 @@ from backstory.http.services import Services
 from backstory.ingest.admit import Arrival, admit
 from backstory.live.hub import Event, Signal
 from backstory.model.access import Right
-from backstory.model.activity import Deletion, Publication, Published, join_answers
+from backstory.model.activity import Deletion, Publication, Published
 from backstory.model.ids import ActivityId, parse_activity_id
 from backstory.model.json_text import parse_exact, shorten
 from backstory.model.page import encode_cursor
-from backstory.store.base import Homes, PublishResult, StreamPosition
-from backstory.timeline.read import ShownPage
+from backstory.store.base import Homes, PublishResult, StreamPosition, WrittenPage
 
 MAX_BATCH = 1_000
 MAX_IDEMPOTENCY_KEY = 255
@@ -249,17 +248,18 @@ async def get_timeline(request: Request, services: Services) -> Response:
     except FieldErrors:
         await services.timeline.homes(contact_id)  # 404 goes before 400
         raise
-    page = await services.timeline.page(contact_id, query.filters, query.after, query.per_page)
+    page = await services.timeline.written_page(contact_id, query.filters, query.after, query.per_page)
     return _page_response(request, page)
 
 
 async def find_activities(request: Request, services: Services) -> Response:
     """Activities across contacts, newest first."""
     query: PageQuery = read_page_query(request, FIND_PARAMETERS)
-    return _page_response(request, await services.timeline.find(query.filters, query.after, query.per_page))
+    page = await services.timeline.find(query.filters, query.after, query.per_page)
+    return _page_response(request, page.written())
 
 
-def _page_response(request: Request, page: ShownPage) -> Response:
+def _page_response(request: Request, page: WrittenPage) -> Response:
     headers = {}
     if page.next is not None:
         kept = [(name, value) for name, value in request.query() if name != "cursor"]
@@ -267,7 +267,7 @@ def _page_response(request: Request, page: ShownPage) -> Response:
         headers["Link"] = f'<{url}>; rel="next"'
     if page.position is not None:
         headers["X-Stream-Position"] = encode_position(page.position)
-    return Response(join_answers([shown.answer() for shown in page.activities]), headers=headers)
+    return Response(page.text, headers=headers)
 
 
 async def delete_activity(request: Request, services: Services) -> Response:

@@ -7,7 +7,7 @@ Two kinds of data: the activity log (append-only, huge, read by contact) and the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -54,6 +54,14 @@ class TimelineRead(Struct, frozen=True):
     homes: Homes
     page: Page
     position: StreamPosition | None
+
+
+class WrittenPage(Struct, frozen=True):
+    """A page as the API answers it: the JSON array, where it goes on, and the stream position of a first page."""
+
+    text: bytes
+    next: Place | None
+    position: StreamPosition | None = None
 
 
 class ActivityLog(Protocol):
@@ -258,3 +266,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was taken, then let go of everything."""
+
+
+@runtime_checkable
+class WritesPages(Protocol):
+    """A store that can write a page's JSON itself. One that cannot is read, and the page is written from that."""
+
+    async def write_timeline(
+        self, contact_id: int, filters: Filters, after: Place | None, limit: int
+    ) -> WrittenPage | None:
+        """As `Store.read_timeline`, written."""

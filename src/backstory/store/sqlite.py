@@ -16,7 +16,7 @@ from backstory.model.activity import Event, Publication, Published
 from backstory.model.identity import Resolved, Sought
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
-from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
+from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead, WrittenPage
 from backstory.store.frames import read_frame, write_frame
 from backstory.store.log.sqlite import (
     Appender,
@@ -25,6 +25,7 @@ from backstory.store.log.sqlite import (
     look_up,
     read_page,
     read_stream_position,
+    write_page,
 )
 from backstory.store.log.sqlite_index import Indexer, read_lag
 from backstory.store.publish import Group, event_row, replayed
@@ -149,6 +150,20 @@ class SqliteStore:
             # Taken before the read: what arrives between the two is sent again by the stream, never missed.
             position = read_stream_position(raw) if after is None else None
             return TimelineRead(homes, read_page(raw, homes.keys, filters, after, limit), position)
+
+        return await self.database.read(work)
+
+    async def write_timeline(
+        self, contact_id: int, filters: Filters, after: Place | None, limit: int
+    ) -> WrittenPage | None:
+        """See `WritesPages.write_timeline`."""
+
+        def work(raw: sqlite3.Connection) -> WrittenPage | None:
+            homes = read_homes(raw, contact_id)
+            if homes is None:
+                return None
+            position = read_stream_position(raw) if after is None else None  # before the page, as above
+            return WrittenPage(*write_page(raw, homes, filters, after, limit), position)
 
         return await self.database.read(work)
 

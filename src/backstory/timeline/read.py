@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from backstory.errors import NotFound
-from backstory.model.activity import Activity
+from backstory.model.activity import Activity, join_answers
 from backstory.model.contact import Contact
 from backstory.model.ids import ActivityId
 from backstory.model.page import Filters, Place
-from backstory.store.base import Homes, Store, StreamPosition
+from backstory.store.base import Homes, Store, StreamPosition, WritesPages, WrittenPage
 
 
 class Shown(Struct, frozen=True):
@@ -32,12 +32,19 @@ class ShownPage(Struct, frozen=True):
     next: Place | None
     position: StreamPosition | None = None
 
+    def written(self) -> WrittenPage:
+        """The page as the API answers it."""
+        return WrittenPage(
+            join_answers([each.answer() for each in self.activities]), self.next, self.position
+        )
+
 
 class Timeline:
     """The read path over a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._writer = store if isinstance(store, WritesPages) else None
 
     async def contact(self, contact_id: int) -> Contact:
         """A contact.
@@ -84,6 +91,17 @@ class Timeline:
             raise _no_contact(contact_id)
         shown = tuple(Shown(activity, read.homes.contact_id) for activity in read.page.activities)
         return ShownPage(shown, read.page.next, read.position)
+
+    async def written_page(
+        self, contact_id: int, filters: Filters, after: Place | None, limit: int
+    ) -> WrittenPage:
+        """As `page`, as the API answers it."""
+        if self._writer is None:
+            return (await self.page(contact_id, filters, after, limit)).written()
+        written = await self._writer.write_timeline(contact_id, filters, after, limit)
+        if written is None:
+            raise _no_contact(contact_id)
+        return written
 
     async def find(self, filters: Filters, after: Place | None, limit: int) -> ShownPage:
         """A page of activities across contacts, newest first."""

@@ -12,13 +12,13 @@ import msgspec
 import pysqlite3 as sqlite3
 
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion
+from backstory.model.activity import Activity, Deletion, join_answers
 from backstory.model.identity import Holder
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
 from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
 from backstory.model.searched import read_searched
-from backstory.store.base import Arrivals, StreamPosition
+from backstory.store.base import Arrivals, Homes, StreamPosition
 from backstory.store.log import walk
 from backstory.store.log.index_worker import contact_token, folded_text, ref_token, term, terms_of
 from backstory.store.log.sqlite_index import watermark
@@ -252,6 +252,37 @@ def read_page(
     rows = [_timeline_rows(raw, columns, home, filters, after, most) for home in homes]
     merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=lambda row: (row[3], row[0]), reverse=True)
     return walk.collect(merged, matcher, limit)
+
+
+_WRITE_PAGE = """
+SELECT CAST('[' || coalesce(group_concat('{"id":"' || printf(
+           '%08x-%04x-7%03x-%04x-%012x', position >> 28, position >> 12 & 0xffff, position & 0xfff,
+           tail >> 48 | 0x8000, tail & 0xffffffffffff
+       ) || '","contact_id":' || ?1 || ',' || substr(body, 2)) FILTER (WHERE place <= ?6), '') || ']' AS BLOB),
+       count(*), max(timestamp) FILTER (WHERE place = ?6), max(position) FILTER (WHERE place = ?6),
+       max(tail) FILTER (WHERE place = ?6)
+  FROM (SELECT *, row_number() OVER () AS place FROM (
+           SELECT position, tail, timestamp, body FROM activities INDEXED BY activities_timeline
+            WHERE contact_key = ?2 AND (timestamp, position) < (?3, ?4) AND timestamp >= ?5
+            ORDER BY timestamp DESC, position DESC LIMIT ?6 + 1))
+"""
+
+
+def write_page(
+    raw: sqlite3.Connection, homes: Homes, filters: Filters, after: Place | None, limit: int
+) -> tuple[bytes, Place | None]:
+    """A page as `Activity.answer` writes it, and where it goes on.
+
+    In one step of SQLite where one home's activities all pass: as fast as reading the rows alone, where making objects
+    of them and text of those takes three times as long.
+    """
+    if len(homes.keys) > 1 or walk.matcher(filters) is not None:
+        page = read_page(raw, homes.keys, filters, after, limit)
+        return join_answers([each.answer(homes.contact_id) for each in page.activities]), page.next
+    upper, lower = walk.bounds(filters, after)
+    values = (homes.contact_id, *homes.keys, *upper, lower, limit)
+    text, count, timestamp, *last = raw.execute(_WRITE_PAGE, values).fetchone()
+    return text, Place(timestamp, ActivityId(*last)) if count > limit else None
 
 
 def _timeline_rows(
