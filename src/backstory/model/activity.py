@@ -250,8 +250,13 @@ def own_event(
     description: str | None = None,
     context: Mapping[str, Any] | None = None,
     is_actor: bool = False,
+    received: Microseconds | None = None,
 ) -> Event:
-    """An activity of our own source. `is_actor` says that the contact did it, not an agent."""
+    """An activity of our own source. `is_actor` says that the contact did it, not an agent.
+
+    `received` is when it was written down, where that was not at once.
+    """
+    received = at if received is None else received
     body = Body(
         external_id=None,
         name=name,
@@ -263,11 +268,11 @@ def own_event(
         object=about,
         context=Raw(_BODY_ENCODER.encode(context)),
         is_actor=is_actor,
-        received_at=format_moment(at),
+        received_at=format_moment(received),
     )
     publication = Publication(
         timestamp=at,
-        received=at,
+        received=received,
         body=encode_body(body),
         name=name,
         source=RESERVED_SOURCE,

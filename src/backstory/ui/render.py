@@ -11,6 +11,7 @@ import jinja2
 
 from backstory.http.message import Request, Response
 from backstory.ui.assets import asset_url, takes_gzip
+from backstory.ui.clock import clock_of
 from backstory.ui.icons import Sprite
 from backstory.ui.visitor import form_token
 
@@ -57,6 +58,7 @@ def render(request: Request, template: str, **values: Any) -> str:
     """A template's text. Each has the visitor's session, the sprite of icons, and the token for forms."""
     sprite = Sprite()
     preferences = request.session.preferences if request.session else {}
+    clock = clock_of(request)
     shared = {
         "icon": sprite.use,
         "sprite": sprite,
@@ -65,6 +67,8 @@ def render(request: Request, template: str, **values: Any) -> str:
         "theme": preferences.get("theme", "system"),
         "shortcuts": preferences.get("shortcuts", "on"),
         "csrf": form_token(request.token),
+        "clock": clock,
+        "when": clock.when,
     }
     return _environment.get_template(template).render({**shared, **values})
 
