@@ -151,7 +151,7 @@ def read_zone(name: str) -> tuple[tzinfo, str]:
         return UTC, "UTC"
     try:
         return ZoneInfo(name), name
-    except (ValueError, OSError):  # no such zone; a name that is no file's
+    except (KeyError, ValueError, OSError):  # no such zone; a name that is no file's
         return UTC, "UTC"
 
 
