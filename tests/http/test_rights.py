@@ -82,11 +82,13 @@ def test_rights(
         ACTIVITIES: publish_request(contact={"email": email()}),
         BATCH: {"activities": []},
         "/api/v2/contacts": {"name": "A", "email": email()},
-    }.get(path)
+        "/api/v2/contacts/{id}": {"job_title": "Chef"},
+    }.get(route.path)
+    query = {"/api/v2/contacts/autocomplete": {"term": "rachel"}}.get(route.path)
     auth = httpx.BasicAuth(key, "X") if (key := keys[kind]) else None
     with (
         httpx.Client(base_url=shared_server.url, auth=auth) as client,
-        client.stream(route.method, path, json=body if route.body else None) as answer,
+        client.stream(route.method, path, params=query, json=body if route.body else None) as answer,
     ):
         if route.right in MAY[kind]:
             assert answer.status_code in (200, 201, 204)

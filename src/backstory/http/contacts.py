@@ -1,44 +1,127 @@
-"""Contacts, in their first form."""
+"""Contacts: create, read, list, change, delete, restore."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstory.errors import Code, Fault
+from backstory.helpdesk.contacts import IDENTIFIED_BY
+from backstory.helpdesk.fields import CONTACT, list_fields
 from backstory.http.activities import contact_id_of
 from backstory.http.forms import read_form
-from backstory.http.message import Request, Response, json_response
+from backstory.http.lists import PAGED, list_response, read_list_page
+from backstory.http.message import Request, Response, json_response, no_content
+from backstory.http.query import QueryReader
 from backstory.http.services import Services
 from backstory.model.activity import MAX_DESCRIPTION, MAX_IDENTIFIER, MAX_NAME, MAX_TEXT
-from backstory.model.checks import Field, check_email, check_object, check_phone, check_text
-from backstory.model.contact import NewContact
+from backstory.model.checks import (
+    Check,
+    Field,
+    check_bool,
+    check_email,
+    check_given_email,
+    check_id,
+    check_list,
+    check_object,
+    check_phone,
+    check_text,
+    for_change,
+)
+from backstory.model.contact import ContactFilters, NewContact, OtherCompany, State
+from backstory.model.custom_field import ANY_CUSTOM_FIELDS, CustomField, custom_fields_field
 
-IDENTIFIED_BY = ("email", "phone", "mobile", "twitter_id", "unique_external_id")
+MAX_TAG = 255
+MAX_TAGS = 100
+MAX_OTHER_EMAILS = 50
+MAX_OTHER_COMPANIES = 300
+
+LIST_PARAMETERS = (
+    "email",
+    "mobile",
+    "phone",
+    "company_id",
+    "unique_external_id",
+    "state",
+    "updated_since",
+    "_updated_since",
+    *PAGED,
+)
+TERM_PARAMETERS = ("term",)
+
+READONLY = (
+    "id",
+    "active",
+    "first_name",
+    "last_name",
+    "social_handler",
+    "contact_type",
+    "csat_rating",
+    "preferred_source",
+    "created_at",
+    "updated_at",
+    "deleted",
+)
+"""Keys that a contact is answered with and that cannot be written."""
 
 _KEY = check_text(MAX_IDENTIFIER)
-NEW_CONTACT = check_object(
-    {
-        "name": Field(check_text(MAX_NAME, blank=False), required=True),
-        "email": Field(check_email),
-        "phone": Field(check_phone),
-        "mobile": Field(check_phone),
-        "twitter_id": Field(_KEY),
-        "unique_external_id": Field(_KEY),
-        "address": Field(check_text(MAX_TEXT)),
-        "description": Field(check_text(MAX_DESCRIPTION)),
-        "job_title": Field(check_text(MAX_NAME)),
-        "language": Field(check_text(MAX_NAME)),
-        "time_zone": Field(check_text(MAX_NAME)),
-    }
+_OTHER_COMPANY = check_object(
+    {"company_id": Field(check_id, required=True), "view_all_tickets": Field(check_bool)}
 )
+_FIELDS = {
+    "name": Field(check_text(MAX_NAME, blank=False), required=True),
+    "email": Field(check_email),
+    "phone": Field(check_phone),
+    "mobile": Field(check_phone),
+    "twitter_id": Field(_KEY),
+    "facebook_id": Field(_KEY),
+    "unique_external_id": Field(_KEY),
+    "other_emails": Field(check_list(check_given_email, MAX_OTHER_EMAILS)),
+    "address": Field(check_text(MAX_TEXT)),
+    "description": Field(check_text(MAX_DESCRIPTION)),
+    "job_title": Field(check_text(MAX_NAME)),
+    "language": Field(check_text(MAX_NAME)),
+    "time_zone": Field(check_text(MAX_NAME)),
+    "company_id": Field(check_id),
+    "view_all_tickets": Field(check_bool),
+    "other_companies": Field(check_list(_OTHER_COMPANY, MAX_OTHER_COMPANIES)),
+    "tags": Field(check_list(check_text(MAX_TAG, blank=False), MAX_TAGS, unique=True)),
+}
+NEW_CONTACT = check_object(_FIELDS | {"custom_fields": ANY_CUSTOM_FIELDS}, READONLY)
+CONTACT_CHANGE = check_object(for_change(_FIELDS) | {"custom_fields": ANY_CUSTOM_FIELDS}, READONLY)
+
+
+@functools.lru_cache(maxsize=16)
+def _check(fields: tuple[CustomField, ...], *, change: bool) -> Check:
+    """The check of a contact on an installation with these custom fields."""
+    custom = {"custom_fields": custom_fields_field(fields, change=change)}
+    return check_object((for_change(_FIELDS) if change else _FIELDS) | custom, READONLY)
 
 
 async def create_contact(request: Request, services: Services) -> Response:
     """Create a contact."""
-    new = NewContact(**read_form(request, NEW_CONTACT, _name_somebody))
-    contact = await services.store.records.create_contact(new, request.audit("contact.create", "contact"))
+    fields = await list_fields(services.store.records, CONTACT)
+    values = read_form(request, _check(fields, change=False), _name_somebody)
+    given = {name: value for name, value in _as_taken(values).items() if value is not None}
+    contact = await services.contacts.create(NewContact(**given), request.audit("contact.create", "contact"))
     location = request.url(f"{request.path.rstrip('/')}/{contact.id}")
     return json_response(contact.answer(), status=201, headers={"Location": location})
+
+
+def _as_taken(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked values as the fields of a `NewContact`."""
+    taken = dict(values)
+    for name in ("other_emails", "tags"):
+        if taken.get(name) is not None:
+            taken[name] = tuple(taken[name])
+    if taken.get("other_companies") is not None:
+        taken["other_companies"] = tuple(_other_companies(taken["other_companies"]))
+    return taken
+
+
+def _other_companies(sent: Sequence[Mapping[str, Any]]) -> Sequence[OtherCompany]:
+    return [OtherCompany(each["company_id"], bool(each.get("view_all_tickets"))) for each in sent]
 
 
 def _name_somebody(values: dict[str, Any], faults: list[Fault]) -> None:
@@ -49,4 +132,72 @@ def _name_somebody(values: dict[str, Any], faults: list[Fault]) -> None:
 
 async def get_contact(request: Request, services: Services) -> Response:
     """One contact."""
-    return json_response((await services.timeline.contact(contact_id_of(request))).answer())
+    return json_response((await services.contacts.get(contact_id_of(request))).answer())
+
+
+async def list_contacts(request: Request, services: Services) -> Response:
+    """Contacts by name."""
+    query = QueryReader(request, LIST_PARAMETERS)
+    state = query.choice("state", State)
+    filters = ContactFilters(
+        email=query.text("email"),
+        mobile=_number(query.text("mobile")),
+        phone=_number(query.text("phone")),
+        company_id=query.identifier("company_id"),
+        unique_external_id=query.text("unique_external_id"),
+        state=None if state is None else State(state),
+        updated_since=query.moment("updated_since") or query.moment("_updated_since"),
+    )
+    page = read_list_page(query)
+    query.finish()
+    found = await services.contacts.page(filters, page.limit, page.offset)
+    return list_response(request, page, [contact.listed() for contact in found])
+
+
+def _number(text: str | None) -> str | None:
+    """A phone number of a query, where a + that was not escaped arrives as a space."""
+    return f"+{text[1:]}" if text is not None and text.startswith(" ") else text
+
+
+async def suggest_contacts(request: Request, services: Services) -> Response:
+    """Numbers and names of contacts whose names have words that begin so."""
+    query = QueryReader(request, TERM_PARAMETERS)
+    term = query.text("term")
+    if term is None and not query.faults:
+        query.faults.append(Fault("term", "It is mandatory and was not sent.", Code.MISSING_FIELD))
+    query.finish()
+    found = await services.contacts.suggest(term or "")
+    return json_response([{"id": contact_id, "name": name} for contact_id, name in found])
+
+
+async def update_contact(request: Request, services: Services) -> Response:
+    """Change a contact."""
+    contact_id = contact_id_of(request)
+    await services.contacts.check_changeable(contact_id)  # 404 and 405 go before 400
+    fields = await list_fields(services.store.records, CONTACT)
+    changes = _as_taken(read_form(request, _check(fields, change=True)))
+    entry = request.audit("contact.update", f"contact:{contact_id}")
+    return json_response((await services.contacts.change(contact_id, changes, entry)).answer())
+
+
+async def delete_contact(request: Request, services: Services) -> Response:
+    """Delete a contact softly."""
+    contact_id = contact_id_of(request)
+    await services.contacts.delete(contact_id, request.audit("contact.delete", f"contact:{contact_id}"))
+    return no_content()
+
+
+async def restore_contact(request: Request, services: Services) -> Response:
+    """Bring back a deleted or blocked contact."""
+    contact_id = contact_id_of(request)
+    await services.contacts.restore(contact_id, request.audit("contact.restore", f"contact:{contact_id}"))
+    return no_content()
+
+
+async def send_invite(request: Request, services: Services) -> Response:
+    """Take note that a contact is to be invited."""
+    contact_id = contact_id_of(request)
+    await services.contacts.note_invitation(
+        contact_id, request.audit("contact.invite", f"contact:{contact_id}")
+    )
+    return no_content()

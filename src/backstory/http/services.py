@@ -8,6 +8,7 @@ from typing import NamedTuple
 from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
     RejectedRequests,
@@ -37,6 +38,7 @@ class Services(NamedTuple):
     hub: Hub
     authenticator: Authenticator
     rejected: RejectedRequests
+    contacts: Contacts
     metrics: Metrics
     documentation: Documentation
     sessions: Sessions

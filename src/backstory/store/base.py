@@ -22,6 +22,9 @@ from backstory.model.page import Filters, Page, Place
 
 T = TypeVar("T")
 
+Connection = sa.Connection
+"""What queries of the records run on, under a name that needs no driver."""
+
 PublishResult = Published | Exception
 """What became of one publication. An exception stands for that one alone; the others are kept."""
 

@@ -34,6 +34,11 @@ PARAMETERS: dict[str, Parameter] = {
         {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": DEFAULT_PER_PAGE},
         "How many at most.",
     ),
+    "page": Parameter(
+        "query",
+        {"type": "integer", "minimum": 1, "maximum": 2**63 - 1, "default": 1},
+        "Which page; one past the end is empty.",
+    ),
     "cursor": Parameter(
         "query",
         {"type": "string", "minLength": 32, "maxLength": 32, "pattern": "^[A-Za-z0-9_-]{32}$"},

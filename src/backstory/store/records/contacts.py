@@ -27,9 +27,13 @@ from backstory.model.contact import (
 from backstory.model.identity import Kind, email_domain, email_key, external_id_key, phone_key
 from backstory.model.ids import new_contact_key
 from backstory.model.moment import Microseconds
-from backstory.model.words import split_words
 from backstory.store.records.homes import select_home_ids, select_survivors
-from backstory.store.records.lookups import replace_name_words, replace_tags
+from backstory.store.records.lookups import (
+    named_like,
+    replace_custom_values,
+    replace_name_words,
+    replace_tags,
+)
 from backstory.store.records.tables import (
     LISTED,
     attachments,
@@ -39,7 +43,6 @@ from backstory.store.records.tables import (
     contact_phones,
     contacts,
     identifiers,
-    name_words,
 )
 
 CONTACT = "contact"
@@ -47,7 +50,6 @@ MAX_SUGGESTED = 100
 FEW_CHANGED = 1_000
 """Up to so many contacts that changed since a moment are looked up; more are met often enough by walking the list."""
 
-_LAST_CHARACTER = "\U0010ffff"
 _STATES = {
     None: LISTED,
     State.VERIFIED: f"{LISTED} AND active",
@@ -172,27 +174,16 @@ def _select_numbered(connection: sa.Connection, field: str, number: str, region:
 
 def select_suggested(connection: sa.Connection, term: str) -> list[tuple[int, str]]:
     """The contacts (number and name) in whose name words begin with those of the term, by name; at most 100."""
-    beginnings = split_words(term)
-    if not beginnings:
+    candidates = named_like(CONTACT, term)
+    if candidates is None:
         return []
-    longest = max(beginnings, key=len)
-    query = (
-        sa.select(contacts.c.id, contacts.c.name, contacts.c.name_key)
-        .join(name_words, name_words.c.record_id == contacts.c.id)
-        .where(name_words.c.object == CONTACT, *_begins(name_words.c.word, longest), sa.text(LISTED))
+    rows = connection.execute(
+        sa.select(contacts.c.id, contacts.c.name)
+        .where(contacts.c.id.in_(candidates), sa.text(LISTED))
+        .order_by(*_BY_NAME)
+        .limit(MAX_SUGGESTED)
     )
-    for other in beginnings:
-        if other is not longest:
-            also = name_words.alias()
-            of_the_same = (also.c.object == CONTACT, also.c.record_id == contacts.c.id)
-            query = query.where(sa.exists().where(*of_the_same, *_begins(also.c.word, other)))
-    rows = connection.execute(query.order_by(name_words.c.word, name_words.c.record_id).limit(MAX_SUGGESTED))
-    by_name = sorted({(row.name_key, row.id, row.name) for row in rows})
-    return [(contact_id, name) for _, contact_id, name in by_name]
-
-
-def _begins(column: sa.Column[str], beginning: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return column >= beginning, column < beginning + _LAST_CHARACTER
+    return [(row.id, row.name) for row in rows]
 
 
 # Writing.
@@ -214,7 +205,7 @@ def insert_contact(
     values = {name: getattr(new, name) for name in new.__struct_fields__ if name in contacts.c}
     values |= {"language": new.language or DEFAULT_LANGUAGE, "key": new_contact_key(), "named": True}
     values |= {"name_key": name_key(new.name), "company_id": company_id, "tags": list(new.tags)}
-    values |= {"custom_fields": dict(new.custom_fields), "created_at": now, "updated_at": now}
+    values |= {"custom_fields": _given(new.custom_fields), "created_at": now, "updated_at": now}
     inserted = connection.execute(contacts.insert().values(values))
     contact_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
     _claim(connection, contact_id, wanted, now)
@@ -224,9 +215,14 @@ def insert_contact(
     _replace_other_companies(connection, contact_id, new.other_companies)
     replace_name_words(connection, CONTACT, contact_id, new.name)
     replace_tags(connection, CONTACT, contact_id, new.tags)
+    replace_custom_values(connection, CONTACT, contact_id, new.custom_fields)
     contact = select_contact(connection, contact_id)
     assert contact is not None, "the transaction that inserted it sees it"
     return contact
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 Wanted = dict[str, tuple[str, Kind, str]]
@@ -268,8 +264,9 @@ def _refuse_taken(connection: sa.Connection, wanted: Wanted, homes: Sequence[int
 def _claim(connection: sa.Connection, contact_id: int, wanted: Wanted, now: Microseconds) -> None:
     """Give a contact identifiers; who was faster since they were looked for is found by the constraint."""
     rows = [
-        {"key": key, "kind": kind, "value": value, "contact_id": contact_id, "created_at": now}
-        for key, (_, kind, value) in wanted.items()
+        # A moment later each: they are answered in the order in which they were given.
+        {"key": key, "kind": kind, "value": value, "contact_id": contact_id, "created_at": now + place}
+        for place, (key, (_, kind, value)) in enumerate(wanted.items())
     ]
     if not rows:
         return
@@ -351,7 +348,7 @@ def update_contact(
         FieldErrors: as `insert_contact`.
     """
     homes = select_home_ids(connection, contact.id)
-    refuse_unknown_companies(connection, changes.get("company_id"), changes.get("other_companies", ()))
+    refuse_unknown_companies(connection, changes.get("company_id"), changes.get("other_companies") or ())
     values = {name: value for name, value in changes.items() if name in contacts.c}
     wanted, given_up = _identifier_changes(contact, changes)
     _refuse_taken(connection, wanted, homes)
@@ -364,20 +361,30 @@ def update_contact(
             values["company_id"] = select_company_of(connection, changes["email"])
     if "name" in changes:
         values |= {"named": True, "name_key": name_key(changes["name"])}
-        replace_name_words(connection, CONTACT, contact.id, changes["name"])
     if "language" in changes:
         values["language"] = changes["language"] or DEFAULT_LANGUAGE
+    if "view_all_tickets" in changes:
+        values["view_all_tickets"] = bool(changes["view_all_tickets"])
     if "tags" in changes:
         values["tags"] = list(changes["tags"] or ())
-        replace_tags(connection, CONTACT, contact.id, values["tags"])
     if "custom_fields" in changes:
-        values["custom_fields"] = {**contact.custom_fields, **(changes["custom_fields"] or {})}
+        values["custom_fields"] = _given({**contact.custom_fields, **(changes["custom_fields"] or {})})
+    connection.execute(contacts.update().where(contacts.c.id == contact.id).values(**values, updated_at=now))
     if "other_companies" in changes:
         _replace_other_companies(connection, contact.id, changes["other_companies"] or ())
-    connection.execute(contacts.update().where(contacts.c.id == contact.id).values(**values, updated_at=now))
+    _replace_lookups(connection, contact.id, values)
     changed = select_contact(connection, contact.id)
     assert changed is not None, "the transaction that changed it sees it"
     return changed
+
+
+def _replace_lookups(connection: sa.Connection, contact_id: int, values: Mapping[str, Any]) -> None:
+    if "name" in values:
+        replace_name_words(connection, CONTACT, contact_id, values["name"])
+    if "tags" in values:
+        replace_tags(connection, CONTACT, contact_id, values["tags"])
+    if "custom_fields" in values:
+        replace_custom_values(connection, CONTACT, contact_id, values["custom_fields"])
 
 
 def _identifier_changes(contact: Contact, changes: Mapping[str, Any]) -> tuple[Wanted, set[str]]:

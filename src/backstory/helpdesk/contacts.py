@@ -1,0 +1,218 @@
+"""Contacts: created, read, listed, changed, deleted, restored (contract 5).
+
+An old number of a merged contact is as good as that of the one that stands for it, but for deleting: who deletes a
+duplicate behind a merge must not lose the one that was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
+from backstory.model.access import AuditEntry
+from backstory.model.contact import Contact, ContactFilters, NewContact
+from backstory.model.custom_field import shown_custom_fields
+from backstory.model.moment import now
+from backstory.store.base import Connection, Records, RecordsTransaction
+from backstory.store.records import contacts, fields, sql
+
+IDENTIFIED_BY = ("email", "phone", "mobile", "twitter_id", "unique_external_id")
+"""One of these a contact must have."""
+
+
+class Contacts:
+    """The contacts of an installation."""
+
+    def __init__(self, records: Records, phone_region: str | None = None) -> None:
+        self._records = records
+        self._region = phone_region
+
+    async def get(self, contact_id: int) -> Contact:
+        """One contact, deleted ones too.
+
+        Raises:
+            NotFound: there is none with this number.
+        """
+        return await self._records.read(partial(self._shown, contact_id=contact_id))
+
+    def _shown(self, connection: Connection, contact_id: int) -> Contact:
+        (contact,) = _with_fields(connection, [existing(connection, contact_id)])
+        return contact
+
+    async def page(self, filters: ContactFilters, limit: int, offset: int) -> list[Contact]:
+        """Contacts by name; see `ContactFilters`."""
+
+        def work(connection: Connection) -> list[Contact]:
+            found = contacts.select_page(connection, filters, self._region, limit, offset)
+            return _with_fields(connection, found)
+
+        return await self._records.read(work)
+
+    async def suggest(self, term: str) -> list[tuple[int, str]]:
+        """Numbers and names of contacts in whose name words begin with the term's, by name."""
+        return await self._records.read(partial(contacts.select_suggested, term=term))
+
+    async def create(self, new: NewContact, entry: AuditEntry) -> Contact:
+        """Create a contact.
+
+        Raises:
+            FieldErrors: 409, an identifier that must be unique belongs to another contact, with the holder's number;
+                400, a company does not exist.
+        """
+
+        def work(transaction: RecordsTransaction) -> Contact:
+            created = contacts.insert_contact(transaction.records, new, self._region, now())
+            sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
+            return self._shown(transaction.records, created.id)
+
+        return await self._records.write(work)
+
+    async def check_changeable(self, contact_id: int) -> None:
+        """Return when a contact can be changed.
+
+        Raises:
+            NotFound: there is none with this number.
+            MethodNotAllowed: it is deleted, blocked, or an agent.
+        """
+        await self._records.read(partial(changeable, contact_id=contact_id))
+
+    async def change(self, contact_id: int, changes: Mapping[str, Any], entry: AuditEntry) -> Contact:
+        """Change fields of a contact (names of `NewContact`); None takes a value away, lists are replaced.
+
+        Raises:
+            NotFound: there is none with this number.
+            MethodNotAllowed: it is deleted, blocked, or an agent.
+            FieldErrors: as `create`; or it would be left with nothing to be known by.
+        """
+
+        def work(transaction: RecordsTransaction) -> Contact:
+            connection = transaction.records
+            contact = changeable(connection, contact_id)
+            _keep_known(contact, changes)
+            contacts.update_contact(connection, contact, changes, self._region, now())
+            details = {"fields": sorted(changes)}
+            sql.add_audit(connection, replace(entry, target=f"contact:{contact.id}", details=details))
+            return self._shown(connection, contact.id)
+
+        return await self._records.write(work)
+
+    async def delete(self, contact_id: int, entry: AuditEntry) -> None:
+        """Delete a contact softly: it can be restored, and still takes activities. A second time changes nothing.
+
+        Raises:
+            NotFound: there is none with this number.
+            MethodNotAllowed: it is an agent.
+            FieldErrors: 409, it was merged into another one.
+        """
+
+        def work(transaction: RecordsTransaction) -> None:
+            contact = existing(transaction.records, contact_id)
+            refuse_merged(contact, contact_id)
+            _refuse_agent(contact)
+            if not contact.deleted:
+                moment = now()
+                contacts.update_deleted(transaction.records, contact.id, moment, moment)
+                sql.add_audit(transaction.records, replace(entry, target=f"contact:{contact.id}"))
+
+        await self._records.write(work)
+
+    async def restore(self, contact_id: int, entry: AuditEntry) -> None:
+        """Bring back a contact that is deleted or blocked; one that is neither stays as it is.
+
+        Raises:
+            NotFound: there is none with this number.
+        """
+
+        def work(transaction: RecordsTransaction) -> None:
+            contact = existing(transaction.records, contact_id)
+            if contact.deleted or contact.blocked:
+                contacts.update_deleted(transaction.records, contact.id, None, now())
+                sql.add_audit(transaction.records, replace(entry, target=f"contact:{contact.id}"))
+
+        await self._records.write(work)
+
+    async def note_invitation(self, contact_id: int, entry: AuditEntry) -> None:
+        """Note in the audit log that a contact was to be invited; there is no portal to invite anybody to.
+
+        Raises:
+            NotFound: there is none with this number.
+            MethodNotAllowed: it is deleted, blocked, or an agent.
+            FieldErrors: 409, it has no email.
+        """
+
+        def work(transaction: RecordsTransaction) -> None:
+            contact = changeable(transaction.records, contact_id)
+            if contact.email is None:
+                message = "An invitation goes to an email, and this contact has none."
+                raise FieldErrors([Fault("email", message, Code.INCONSISTENT_STATE)])
+            sql.add_audit(transaction.records, replace(entry, target=f"contact:{contact.id}"))
+
+        await self._records.write(work)
+
+
+def _with_fields(connection: Connection, found: Sequence[Contact]) -> list[Contact]:
+    """Contacts with every custom field, null where one has no value."""
+    known = fields.select_fields(connection, contacts.CONTACT)
+    return [
+        replace(contact, custom_fields=shown_custom_fields(known, contact.custom_fields)) for contact in found
+    ]
+
+
+def existing(connection: Connection, contact_id: int) -> Contact:
+    """The contact with this number, or the one that stands for it.
+
+    Raises:
+        NotFound: there is none.
+    """
+    contact = contacts.select_contact(connection, contact_id)
+    if contact is None:
+        raise no_contact(contact_id)
+    return contact
+
+
+def no_contact(contact_id: int) -> NotFound:
+    """What a number is answered that no contact has."""
+    return NotFound(f"There is no contact {contact_id}.")
+
+
+def changeable(connection: Connection, contact_id: int) -> Contact:
+    """The contact with this number, for a change.
+
+    Raises:
+        NotFound: there is none.
+        MethodNotAllowed: it is deleted, blocked, or an agent.
+    """
+    contact = existing(connection, contact_id)
+    if contact.deleted or contact.blocked:
+        raise MethodNotAllowed("Changing a contact that is deleted or blocked", ("GET", "DELETE"))
+    _refuse_agent(contact)
+    return contact
+
+
+def _refuse_agent(contact: Contact) -> None:
+    if contact.is_agent:
+        raise MethodNotAllowed("Changing an agent as a contact", ("GET",))
+
+
+def refuse_merged(contact: Contact, contact_id: int) -> None:
+    """Refuse to delete a contact by the number of one that was merged into it.
+
+    Raises:
+        FieldErrors: 409.
+    """
+    if contact.id != contact_id:
+        message = f"Contact {contact_id} was merged into {contact.id}; undo the merge, or delete that one."
+        raise FieldErrors([Fault("id", message, Code.INCONSISTENT_STATE)])
+
+
+def _keep_known(contact: Contact, changes: Mapping[str, Any]) -> None:
+    """Refuse a change that takes away the last thing that a contact is known by."""
+    if not any(name in changes for name in IDENTIFIED_BY):
+        return
+    if not any(changes.get(name, getattr(contact, name)) for name in IDENTIFIED_BY):
+        message = f"One of these must stay: {', '.join(IDENTIFIED_BY)}."
+        raise FieldErrors([Fault("email", message, Code.MISSING_FIELD)])
