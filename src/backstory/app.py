@@ -14,7 +14,6 @@ from backstory.committer import committer
 from backstory.config import Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
-from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.sessions import Sessions
@@ -77,7 +76,6 @@ class Server:
             Authenticator(store.records),
             RejectedRequests(store.records),
             Contacts(store.records, settings.phone_region),
-            Companies(store.records),
             metrics,
             write_documentation(ROUTES),
             Sessions(store.records),

@@ -12,7 +12,7 @@ from cassandra.policies import (
 from cassandra.query import PreparedStatement, Statement
 
 class NoHostAvailable(Exception):
-    errors: dict[Any, Exception] | list[Any]
+    errors: dict[Any, Exception]
 
 class ExecutionProfile:
     def __init__(
@@ -51,7 +51,6 @@ class Session:
     cluster: Cluster
     keyspace: str | None
     default_timeout: float | None
-    default_fetch_size: int | None
     def execute(
         self,
         query: str | Statement,

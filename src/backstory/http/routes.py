@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from backstory.http import activities, admin, companies, contacts, docs, service
+from backstory.http import activities, admin, contacts, docs, service
 from backstory.http.body import BodyRule
 from backstory.http.message import EVENT_STREAM_TYPE, FORM_TYPE, JSON_TYPE, NDJSON_TYPE, Request, Response
 from backstory.http.services import Services
@@ -64,12 +64,6 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", f"{API}/contacts/{{id}}", Right.READ, contacts.delete_contact),
     Route("PUT", f"{API}/contacts/{{id}}/restore", Right.READ, contacts.restore_contact),
     Route("PUT", f"{API}/contacts/{{id}}/send_invite", Right.READ, contacts.send_invite),
-    Route("POST", f"{API}/companies", Right.READ, companies.create_company, RECORD),
-    Route("GET", f"{API}/companies", Right.READ, companies.list_companies),
-    Route("GET", f"{API}/companies/autocomplete", Right.READ, companies.suggest_companies),
-    Route("GET", f"{API}/companies/{{id}}", Right.READ, companies.get_company),
-    Route("PUT", f"{API}/companies/{{id}}", Right.READ, companies.update_company, RECORD),
-    Route("DELETE", f"{API}/companies/{{id}}", Right.READ, companies.delete_company),
     Route("GET", f"{API}/rejected-requests", Right.ADMIN, admin.list_rejected),
     Route("GET", f"{API}/audit-log", Right.ADMIN, admin.list_audit),
     Route("GET", "/api/docs", Right.NONE, docs.read_page, answers=HTML),

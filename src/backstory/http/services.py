@@ -8,7 +8,6 @@ from typing import NamedTuple
 from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
-from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
@@ -40,7 +39,6 @@ class Services(NamedTuple):
     authenticator: Authenticator
     rejected: RejectedRequests
     contacts: Contacts
-    companies: Companies
     metrics: Metrics
     documentation: Documentation
     sessions: Sessions
