@@ -14,9 +14,14 @@ from backstory.committer import committer
 from backstory.config import Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.attachments import Attachments
+from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
+from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.files import AttachmentFiles
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.sessions import Sessions
+from backstory.helpdesk.tickets import Tickets
 from backstory.http.body import Receive
 from backstory.http.dispatch import Dispatcher, Send
 from backstory.http.manual import write_documentation
@@ -25,6 +30,7 @@ from backstory.http.routes import METRICS, ROUTES
 from backstory.http.services import Services
 from backstory.ingest.commit import GroupCommit
 from backstory.live.hub import Hub
+from backstory.model.mail import Sender
 from backstory.observe import Metrics
 from backstory.store.base import Store
 from backstory.store.sqlite import SqliteStore
@@ -67,6 +73,8 @@ class Server:
             hub.notify_commit()
 
         commit = GroupCommit(store, after_commit)
+        files = AttachmentFiles(settings.attachments)
+        senders = [Sender(address, name) for name, address in settings.mail.senders] if settings.mail else []
         self.services = Services(
             settings,
             store,
@@ -76,9 +84,13 @@ class Server:
             Authenticator(store.records),
             RejectedRequests(store.records),
             Contacts(store.records, settings.phone_region),
+            Companies(store.records),
             metrics,
             write_documentation(ROUTES),
             Sessions(store.records),
+            Tickets(store.records, files, hub.notify_commit, settings.phone_region),
+            Conversations(store.records, files, senders, hub.notify_commit),
+            Attachments(store.records, files),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)

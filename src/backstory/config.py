@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ import phonenumbers
 from msgspec import Struct
 
 from backstory.errors import SettingError
+
+_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+", re.ASCII)
 
 DEFAULT_DATABASE = "sqlite:///backstory.db"
 
@@ -29,6 +33,28 @@ SETTINGS: dict[str, Setting] = {
     ),
     "port": Setting("BACKSTORY_PORT", "8000", "The port to listen on, 0 for a free one."),
     "database": Setting("BACKSTORY_DATABASE", DEFAULT_DATABASE, "Where things are kept: sqlite:///FILE."),
+    "attachments": Setting(
+        "BACKSTORY_ATTACHMENTS",
+        "",
+        "The folder of attachments and avatars. Empty: attachments, beside the database's file.",
+    ),
+    "smtp_host": Setting(
+        "BACKSTORY_SMTP_HOST", "", "The mail server that replies go out by. Empty: none, they are not sent."
+    ),
+    "smtp_port": Setting("BACKSTORY_SMTP_PORT", "587", "Its port."),
+    "smtp_tls": Setting(
+        "BACKSTORY_SMTP_TLS",
+        "starttls",
+        "starttls: encrypted once connected; tls: from the start (port 465); none: not at all.",
+    ),
+    "smtp_user": Setting("BACKSTORY_SMTP_USER", "", "Whom to sign in as there. Empty: not to sign in."),
+    "smtp_password": Setting("BACKSTORY_SMTP_PASSWORD", "", "The password for that."),
+    "smtp_from": Setting(
+        "BACKSTORY_SMTP_FROM",
+        "",
+        "Addresses that mail may come from, comma separated: support@example.com, or Support <support@example.com>. "
+        "The first one is the usual. Needed with a mail server.",
+    ),
     "log_level": Setting("BACKSTORY_LOG_LEVEL", "info", "debug, info, warning or error."),
     "log_format": Setting(
         "BACKSTORY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, else json."
@@ -55,12 +81,28 @@ SETTINGS: dict[str, Setting] = {
 """Every setting. `docs/settings.md` is held against it by a test."""
 
 
+class MailServer(Struct, frozen=True):
+    """The server that mail goes out by, and whom it may come from: pairs of a name, perhaps empty, and an address."""
+
+    host: str
+    port: int
+    tls: str
+    user: str
+    password: str
+    senders: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return f"MailServer(host={self.host!r}, port={self.port})"  # a password does not belong into logs
+
+
 class Settings(Struct, frozen=True):
     """The settings of one process, checked."""
 
     host: str
     port: int
     database: Path
+    attachments: Path
+    mail: MailServer | None
     log_level: str
     log_format: str
     log_requests: str
@@ -87,6 +129,8 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         host=text["host"],
         port=_port("port", text["port"]),
         database=_sqlite_path(text["database"]),
+        attachments=_attachments(text["attachments"], text["database"]),
+        mail=_mail(text),
         log_level=_one_of("log_level", text["log_level"], ("debug", "info", "warning", "error")),
         log_format=_one_of("log_format", text["log_format"], ("auto", "json", "text")),
         log_requests=_one_of("log_requests", text["log_requests"], ("all", "faults", "none")),
@@ -143,3 +187,24 @@ def _sqlite_path(given: str) -> Path:
             "database", given, "sqlite:///FILE (a relative path) or sqlite:////FOLDER/FILE (an absolute one)"
         )
     return Path(given.removeprefix(prefix)).expanduser()
+
+
+def _attachments(given: str, database: str) -> Path:
+    return Path(given).expanduser() if given else _sqlite_path(database).parent / "attachments"
+
+
+def _mail(text: Mapping[str, str]) -> MailServer | None:
+    if not text["smtp_host"]:
+        return None
+    senders = [pair for pair in getaddresses([text["smtp_from"]]) if pair != ("", "")]
+    if not senders or not all(_ADDRESS.fullmatch(address) for _, address in senders):
+        wanted = "at least one email address, because smtp_host is set: support@example.com"
+        raise _wrong("smtp_from", text["smtp_from"], wanted)
+    return MailServer(
+        host=text["smtp_host"],
+        port=_port("smtp_port", text["smtp_port"]),
+        tls=_one_of("smtp_tls", text["smtp_tls"], ("starttls", "tls", "none")),
+        user=text["smtp_user"],
+        password=text["smtp_password"],
+        senders=tuple(senders),
+    )

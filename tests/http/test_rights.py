@@ -70,6 +70,13 @@ def name(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
+def attachment_address(client: httpx.Client) -> str:
+    """The signed address of a file."""
+    files = {"attachments[]": ("a.txt", b"A")}
+    answer = client.post("/api/v2/tickets", data={"email": email()}, files=files)
+    return str(answer.json()["attachments"][0]["attachment_url"])
+
+
 @pytest.mark.parametrize("kind", MAY)
 @pytest.mark.parametrize("route", ROUTES, ids=name)
 def test_rights(
@@ -77,14 +84,36 @@ def test_rights(
 ) -> None:
     published = publish(api, publish_request(contact={"email": email()}))
     number = published["id"] if "activities/{id}" in route.path else str(published["contact_id"])
+    if "companies/{id}" in route.path:
+        number = str(api.post("/api/v2/companies", json={"name": email()}).json()["id"])
+    ticket = {"email": email(), "subject": "Where is it?"}
+    if "/tickets/{id}" in route.path:
+        number = str(api.post("/api/v2/tickets", json=ticket).json()["id"])
+    if "/conversations/{id}" in route.path:
+        asked = api.post("/api/v2/tickets", json=ticket).json()["id"]
+        number = str(api.post(f"/api/v2/tickets/{asked}/notes", json={"body": "Odd"}).json()["id"])
     path = route.path.replace("{id}", number)
+    if route.path.startswith("/attachments/"):
+        path = attachment_address(api).removeprefix(shared_server.url)
+    two = [api.post("/api/v2/tickets", json=ticket).json()["id"] for _ in range(2 * ("merge" in path))]
     body: Any = {
+        "/api/v2/tickets": ticket,
+        "/api/v2/tickets/{id}": {"priority": 2},
+        "/api/v2/tickets/{id}/reply": {"body": "Soon"},
+        "/api/v2/tickets/{id}/notes": {"body": "Odd"},
+        "/api/v2/tickets/merge": {"primary_id": two[:1] and two[0], "ticket_ids": two[1:]},
+        "/api/v2/conversations/{id}": {"body": "Odder"},
         ACTIVITIES: publish_request(contact={"email": email()}),
         BATCH: {"activities": []},
         "/api/v2/contacts": {"name": "A", "email": email()},
         "/api/v2/contacts/{id}": {"job_title": "Chef"},
+        "/api/v2/companies": {"name": email()},
+        "/api/v2/companies/{id}": {"note": "Big cups"},
     }.get(route.path)
-    query = {"/api/v2/contacts/autocomplete": {"term": "rachel"}}.get(route.path)
+    query = {
+        "/api/v2/contacts/autocomplete": {"term": "rachel"},
+        "/api/v2/companies/autocomplete": {"name": "central"},
+    }.get(route.path)
     auth = httpx.BasicAuth(key, "X") if (key := keys[kind]) else None
     with (
         httpx.Client(base_url=shared_server.url, auth=auth) as client,
@@ -113,6 +142,7 @@ def test_the_routes_are_those_of_the_contract() -> None:
         "/healthz",
         "/readyz",
         "/metrics",
+        "/attachments/{id}",  # its address is signed
     }
     assert {path for path, right in rights.items() if right is Right.PUBLISH} == {
         "POST /contact-activities",

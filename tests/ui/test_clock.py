@@ -64,7 +64,9 @@ def test_everything_about_a_moment() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "Nowhere/Nothing", "../../etc/passwd", "a\0b", "x" * 1000, "Europe", "/etc"])
+@pytest.mark.parametrize(
+    "name", ["", "Nowhere/Nothing", "../../etc/passwd", "a\0b", "x" * 1000, "Europe", "/etc"]
+)
 def test_a_strange_zone_is_none(name: str) -> None:
     assert read_zone(name) == (UTC, "UTC")
     assert not is_zone(name)

@@ -192,7 +192,7 @@ def _check_accept(request: Request, route: Route) -> None:
         media = media.strip().lower()
         refused = re.search(r"\bq=0(?:\.0*)?\s*(?:;|$)", parameters)
         if not refused and any(
-            media in ("", "*", kind, f"{kind.partition('/')[0]}/*") for kind in route.answers
+            media in ("", "*", kind, f"{kind.partition('/')[0]}/*") or kind == "*/*" for kind in route.answers
         ):
             return
     raise NotAcceptable(

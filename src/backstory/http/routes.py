@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from backstory.http import activities, admin, contacts, docs, service
+from backstory.http import (
+    activities,
+    admin,
+    attachments,
+    companies,
+    contacts,
+    conversations,
+    docs,
+    service,
+    tickets,
+)
 from backstory.http.body import BodyRule
 from backstory.http.message import EVENT_STREAM_TYPE, FORM_TYPE, JSON_TYPE, NDJSON_TYPE, Request, Response
 from backstory.http.services import Services
@@ -38,6 +48,7 @@ RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
 WITH_FILES = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=20 * 1024 * 1024)
 WITH_AVATAR = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=5 * 1024 * 1024)
 EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",), ("text/css",)
+ANYTHING = ("*/*",)
 
 API = "/api/v2"
 METRICS = "/metrics"
@@ -64,6 +75,27 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", f"{API}/contacts/{{id}}", Right.READ, contacts.delete_contact),
     Route("PUT", f"{API}/contacts/{{id}}/restore", Right.READ, contacts.restore_contact),
     Route("PUT", f"{API}/contacts/{{id}}/send_invite", Right.READ, contacts.send_invite),
+    Route("POST", f"{API}/companies", Right.READ, companies.create_company, RECORD),
+    Route("GET", f"{API}/companies", Right.READ, companies.list_companies),
+    Route("GET", f"{API}/companies/autocomplete", Right.READ, companies.suggest_companies),
+    Route("GET", f"{API}/companies/{{id}}", Right.READ, companies.get_company),
+    Route("PUT", f"{API}/companies/{{id}}", Right.READ, companies.update_company, RECORD),
+    Route("DELETE", f"{API}/companies/{{id}}", Right.READ, companies.delete_company),
+    Route("POST", f"{API}/tickets", Right.READ, tickets.create_ticket, WITH_FILES),
+    Route("GET", f"{API}/tickets", Right.READ, tickets.list_tickets),
+    Route("PUT", f"{API}/tickets/merge", Right.READ, tickets.merge_tickets, RECORD),
+    Route("GET", f"{API}/tickets/{{id}}", Right.READ, tickets.get_ticket),
+    Route("PUT", f"{API}/tickets/{{id}}", Right.READ, tickets.update_ticket, WITH_FILES),
+    Route("DELETE", f"{API}/tickets/{{id}}", Right.READ, tickets.delete_ticket),
+    Route("PUT", f"{API}/tickets/{{id}}/restore", Right.READ, tickets.restore_ticket),
+    Route("GET", f"{API}/tickets/{{id}}/satisfaction_ratings", Right.READ, tickets.list_satisfaction_ratings),
+    Route("GET", f"{API}/tickets/{{id}}/time_entries", Right.READ, tickets.list_time_entries),
+    Route("GET", f"{API}/tickets/{{id}}/conversations", Right.READ, conversations.list_conversations),
+    Route("POST", f"{API}/tickets/{{id}}/reply", Right.READ, conversations.create_reply, WITH_FILES),
+    Route("POST", f"{API}/tickets/{{id}}/notes", Right.READ, conversations.create_note, WITH_FILES),
+    Route("PUT", f"{API}/conversations/{{id}}", Right.READ, conversations.update_conversation, WITH_FILES),
+    Route("DELETE", f"{API}/conversations/{{id}}", Right.READ, conversations.delete_conversation),
+    Route("GET", attachments.PATH, Right.NONE, attachments.get_attachment, answers=ANYTHING),
     Route("GET", f"{API}/rejected-requests", Right.ADMIN, admin.list_rejected),
     Route("GET", f"{API}/audit-log", Right.ADMIN, admin.list_audit),
     Route("GET", "/api/docs", Right.NONE, docs.read_page, answers=HTML),

@@ -8,7 +8,10 @@ from typing import NamedTuple
 from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.attachments import Attachments
+from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
+from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
     RejectedRequests,
@@ -17,6 +20,7 @@ from backstory.helpdesk.rejected import (
     source_of,
 )
 from backstory.helpdesk.sessions import Sessions
+from backstory.helpdesk.tickets import Tickets
 from backstory.http.documentation import Documentation
 from backstory.http.message import Request
 from backstory.ingest.commit import GroupCommit
@@ -39,9 +43,13 @@ class Services(NamedTuple):
     authenticator: Authenticator
     rejected: RejectedRequests
     contacts: Contacts
+    companies: Companies
     metrics: Metrics
     documentation: Documentation
     sessions: Sessions
+    tickets: Tickets
+    conversations: Conversations
+    attachments: Attachments
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

@@ -205,10 +205,8 @@ class Records(Protocol):
     async def keep_rejections(self, rejections: Sequence[Rejection]) -> None:
         """Keep refused requests, and drop those beyond the limits in number and days."""
 
-    async def rejections(
-        self, before: int | None, limit: int, source: str | None = None
-    ) -> list[tuple[int, Rejection]]:
-        """Refused requests with their numbers, newest first; of one source where it is named."""
+    async def rejections(self, before: int | None, limit: int) -> list[tuple[int, Rejection]]:
+        """Refused requests with their numbers, newest first."""
 
 
 class Bookmark(Struct, frozen=True):

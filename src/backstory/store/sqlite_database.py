@@ -12,6 +12,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import Enum
@@ -85,7 +86,32 @@ class _Job(NamedTuple):
     done: Callable[[Any, BaseException | None], None]
 
 
-async def _submit(jobs: queue.SimpleQueue[_Job | None], work: Callable[[Transaction], T]) -> T:
+class _HandedToTheLast:
+    """Jobs for several threads: the next one is for who finished last, who has the most in its caches."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[queue.SimpleQueue[_Job | None]] = []
+        self._waiting: deque[_Job | None] = deque()
+
+    def put(self, item: _Job | None) -> None:
+        """Hand a job to a thread, or keep it until one is free."""
+        with self._lock:
+            if self._free:
+                self._free.pop().put(item)
+            else:
+                self._waiting.append(item)
+
+    def get(self, own: queue.SimpleQueue[_Job | None]) -> _Job | None:
+        """The next job of a thread, which has `own` to wait at."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._free.append(own)
+        return own.get()
+
+
+async def _submit(put: Callable[[_Job], None], work: Callable[[Transaction], T]) -> T:
     """Have a thread do some work; its result. A caller that goes away changes nothing."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -102,7 +128,7 @@ async def _submit(jobs: queue.SimpleQueue[_Job | None], work: Callable[[Transact
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             loop.call_soon_threadsafe(settle, result, error)
 
-    jobs.put(_Job(work, done))
+    put(_Job(work, done))
     return await future
 
 
@@ -128,7 +154,7 @@ class SqliteDatabase:
         self._ownership = ownership
         self._lends = lends
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._reads = _HandedToTheLast()
         self._readers = [
             threading.Thread(target=self._run_reader, name=f"reader-{number}", daemon=True)
             for number in range(READERS)
@@ -239,11 +265,11 @@ class SqliteDatabase:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query on a reader's connection, off the event loop."""
-        return await _submit(self._reads, lambda reader: work(reader.raw))
+        return await _submit(self._reads.put, lambda reader: work(reader.raw))
 
     async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
         """Run SQLAlchemy Core queries on a reader's connection, off the event loop."""
-        return await _submit(self._reads, lambda reader: work(reader.records))
+        return await _submit(self._reads.put, lambda reader: work(reader.records))
 
     def read_at_once(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a tiny query here and now, on a connection of its own, whatever thread this is."""
@@ -262,7 +288,7 @@ class SqliteDatabase:
         """
         if self._closing:
             raise Unavailable("The service is stopping.")
-        return await _submit(self._jobs, work)
+        return await _submit(self._jobs.put, work)
 
     def hand_over(
         self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]
@@ -273,7 +299,8 @@ class SqliteDatabase:
     def _run_reader(self) -> None:
         """Read for whoever asks, over a connection of this thread's own that is opened when it is first needed."""
         reader: Transaction | None = None
-        while (job := self._reads.get()) is not None:
+        own: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        while (job := self._reads.get(own)) is not None:
             try:
                 reader = reader or self._open_reader()
                 result = job.work(reader)

@@ -338,12 +338,26 @@ tickets = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Index("ix_tickets_requester", "requester_id", "created_at", "id"),
-    sa.Index("ix_tickets_responder", "responder_id", "status", "id"),
+    sa.Index("ix_tickets_responder", "responder_id", "status", "created_at", "id"),
     sa.Index("ix_tickets_status", "status", "created_at", "id"),
     sa.Index("ix_tickets_company", "company_id", "created_at", "id"),
     sa.Index("ix_tickets_created_at", "created_at", "id"),
     sa.Index("ix_tickets_updated_at", "updated_at", "id"),
     sa.Index("ix_tickets_due_by", "due_by", "id"),
+    sa.Index(
+        "ix_tickets_deleted",
+        "created_at",
+        "id",
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_tickets_spam",
+        "created_at",
+        "id",
+        sqlite_where=sa.text("spam IS true"),
+        postgresql_where=sa.text("spam IS true"),
+    ),
     sqlite_autoincrement=True,
 )
 
