@@ -9,6 +9,7 @@ import httpx
 import hypothesis
 import pytest
 
+from backstory.store.postgres import PostgresStore
 from tests.servers.cassandra import CassandraCluster
 from tests.servers.postgres import PostgresServer
 from tests.support import Installation
@@ -54,6 +55,21 @@ def postgres() -> Iterator[PostgresServer]:
         yield server.start()
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: PostgresServer) -> str:
+    """The BACKSTORY_DATABASE of an installation that tests have one after the other."""
+    url = postgres.create_database()
+    PostgresStore(url).open()
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_database: str) -> str:
+    """The BACKSTORY_DATABASE of an empty installation, the test's own while it lasts."""
+    postgres.empty(postgres_database)
+    return postgres_database
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ class Server:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        await self.services.store.start(self.services.hub.notify_commit)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
 from backstory.store.base import Store
-from backstory.store.log import sqlite_index
+from backstory.store.log import postgres_index, sqlite_index
+from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
 
+Opener = Callable[[pytest.FixtureRequest], Store]
 
-def open_sqlite(directory: Path) -> SqliteStore:
+
+def open_sqlite(request: pytest.FixtureRequest) -> SqliteStore:
     """The embedded store, in a file of its own."""
-    store = SqliteStore(directory / "backstory.db")
+    store = SqliteStore(request.getfixturevalue("tmp_path") / "backstory.db")
     store.open()
     return store
 
 
-ENGINES: dict[str, Callable[[Path], Store]] = {"sqlite": open_sqlite}
+def open_postgres(request: pytest.FixtureRequest) -> PostgresStore:
+    """A store in a PostgreSQL database of its own."""
+    store = PostgresStore(request.getfixturevalue("postgres_url"))
+    store.open()
+    return store
+
+
+ENGINES: dict[str, Opener] = {"sqlite": open_sqlite, "postgres": open_postgres}
 
 
 @pytest.fixture
 def prompt_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes that do not wait for entries to gather, where an engine does."""
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+    for each in (sqlite_index, postgres_index):
+        monkeypatch.setattr(each, "LAG_SECONDS", 0.0)
 
 
 @pytest.fixture(params=sorted(ENGINES))
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An empty store of each engine. A test marked `engine(name)` runs on that one only."""
     only = request.node.get_closest_marker("engine")
     if only is not None and request.param not in only.args:
         pytest.skip(f"only on {', '.join(only.args)}")
-    opened = ENGINES[request.param](tmp_path)
+    opened = ENGINES[request.param](request)
+    await opened.start(lambda: None)
     yield opened
     await opened.close()

@@ -234,6 +234,12 @@ class Store(Protocol):
     def records(self) -> Records:
         """Contacts, agents, keys, audit."""
 
+    async def start(self, arrived: Callable[[], None]) -> None:
+        """Begin what a server does by itself: `arrived` is called when another process may have committed something.
+
+        Tools do not call it.
+        """
+
     async def publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None = None
     ) -> list[PublishResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,9 @@ class SqliteStore:
         self.database.open()
         if self.commits is not None:
             self.commits.start()
+
+    async def start(self, arrived: Callable[[], None]) -> None:
+        """See `Store.start`. The writer has begun with `open`, and other processes are few: they are polled for."""
 
     async def publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None = None

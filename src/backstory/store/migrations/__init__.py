@@ -23,15 +23,39 @@ def is_current(connection: pysqlite3.Connection) -> bool:
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone():
         return False
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if row and row[0] > HEAD:
+    return _is_head(row[0] if row else None)
+
+
+def is_current_on(connection: sa.Connection) -> bool:
+    """The same on any engine."""
+    import sqlalchemy as sa
+
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    return _is_head(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+
+
+def _is_head(version: str | None) -> bool:
+    if version is not None and version > HEAD:
         raise StorageError(
-            f"the database has schema {row[0]}, newer than this program's {HEAD}: upgrade the program"
+            f"the database has schema {version}, newer than this program's {HEAD}: upgrade the program"
         )
-    return bool(row and row[0] == HEAD)
+    return version == HEAD
 
 
 def upgrade(connection: sa.Connection) -> None:
     """Bring the schema to HEAD, in one transaction; nothing happens where it is there already."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        run(connection)
+        connection.exec_driver_sql("COMMIT")
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+
+
+def run(connection: sa.Connection) -> None:
+    """Bring the schema to HEAD in the transaction that is under way."""
     from alembic import command
     from alembic.config import Config
 
@@ -39,10 +63,4 @@ def upgrade(connection: sa.Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(location))
         config.attributes["connection"] = connection
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            command.upgrade(config, HEAD)
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
+        command.upgrade(config, HEAD)

@@ -20,10 +20,16 @@ def upgrade() -> None:
     _create_traces()
     if op.get_bind().dialect.name == "sqlite":
         _protect_audit()
-        script = files("backstory.store.log").joinpath("sqlite_schema.sql").read_text()
-        for statement in script.split(";\n"):
-            if statement.strip():
-                op.execute(sa.text(statement.replace(":", "\\:")))
+        _run("sqlite_schema.sql", ";\n")
+    else:
+        _run("postgres_schema.sql", ";\n\n")  # functions have lines that end with a semicolon
+
+
+def _run(script: str, separator: str) -> None:
+    """Run the statements that make the log."""
+    for statement in files("backstory.store.log").joinpath(script).read_text().split(separator):
+        if statement.strip():
+            op.get_bind().exec_driver_sql(statement)
 
 
 def _create_contacts() -> None:

@@ -1,0 +1,71 @@
+"""The process beside a server that reads texts for PostgreSQL's index, run as a module.
+
+Frames (`store/frames.py`) on standard input and output. In: a JSON array of `[position, contact key in hex,
+timestamp, body]`. Out: a JSON array of `[positions, timestamps, name terms, source terms, type terms, terms]`, the
+columns of `activity_index`, of which the last has a PostgreSQL array in each row, as text. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Raw
+
+from backstory.model.searched import Searched, read_searched
+from backstory.store.frames import read_frame, write_frame
+from backstory.store.log.index_worker import term
+
+_PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
+_ENCODER = msgspec.json.Encoder()
+
+
+def _terms_of(contact_key: str, searched: Searched) -> Iterable[int]:
+    terms = {term("contact", contact_key), *(term("ref", ref) for ref in searched.refs)}
+    return terms.union(term("word", word) for word in searched.words)
+
+
+def index_piece(piece: bytes) -> bytes:
+    """The rows of `activity_index` for a piece, as JSON columns."""
+    columns: tuple[list[int], list[int], list[int], list[int], list[int | None], list[str]]
+    columns = ([], [], [], [], [], [])
+    for position, contact_key, timestamp, body in _PIECE.decode(piece):
+        try:
+            searched = read_searched(bytes(body))
+        except Exception:  # one text that cannot be read must not keep everybody else's from being found
+            sys.stderr.write(f"activity at position {position} cannot be indexed:\n{traceback.format_exc()}")
+            continue
+        kind = searched.object_type
+        row = (
+            position,
+            timestamp,
+            term("name", searched.name),
+            term("source", searched.source),
+            None if kind is None else term("type", kind),
+            f"{{{','.join(map(str, _terms_of(contact_key, searched)))}}}",
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)  # type: ignore[attr-defined] # each of its own type
+    return _ENCODER.encode(columns)
+
+
+def main() -> None:
+    """Serve pieces until the input ends."""
+    gc.disable()  # nothing here makes cycles, and there is a lot of everything else
+    try:
+        while True:
+            write_frame(sys.stdout.buffer, index_piece(read_frame(sys.stdin.buffer)))
+    except EOFError:
+        return
+    except (
+        BrokenPipeError
+    ):  # nobody reads the answer any more; the interpreter must not try to flush it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
