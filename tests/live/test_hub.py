@@ -272,6 +272,10 @@ class GatedLog:
         """Which call of which task waits for what."""
         self.fail = False
 
+    @property
+    def overlap(self) -> int:
+        return self._log.overlap
+
     async def stream_position(self) -> StreamPosition:
         task = asyncio.current_task()
         assert task is not None

@@ -12,7 +12,7 @@ from cassandra.policies import (
 from cassandra.query import PreparedStatement, Statement
 
 class NoHostAvailable(Exception):
-    errors: dict[Any, Exception]
+    errors: dict[Any, Exception] | list[Any]
 
 class ExecutionProfile:
     def __init__(
@@ -51,6 +51,7 @@ class Session:
     cluster: Cluster
     keyspace: str | None
     default_timeout: float | None
+    default_fetch_size: int | None
     def execute(
         self,
         query: str | Statement,

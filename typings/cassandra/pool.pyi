@@ -4,3 +4,5 @@ class Host:
     rack: str | None
     release_version: str | None
     is_up: bool | None
+
+class NoConnectionsAvailable(Exception): ...

@@ -32,3 +32,12 @@ class PreparedStatement(Statement):
 class BoundStatement(Statement): ...
 
 tuple_factory: Callable[[list[str], list[Any]], list[tuple[Any, ...]]]
+dict_factory: Callable[[list[str], list[Any]], list[dict[str, Any]]]
+
+class BatchType:
+    LOGGED: BatchType
+    UNLOGGED: BatchType
+
+class BatchStatement(Statement):
+    def __init__(self, batch_type: BatchType = ...) -> None: ...
+    def add(self, statement: Statement | str, parameters: Any = None) -> None: ...

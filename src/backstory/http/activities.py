@@ -361,11 +361,10 @@ def _event_text(event: Event, contact_id: int, generation: str) -> bytes | None:
     if isinstance(event, Signal):
         return None
     if isinstance(event, Deletion):
-        position, name = event.position, b"deleted"
-        data = b'{"id":"%s","contact_id":%d}' % (str(event.id).encode(), contact_id)
+        name, data = b"deleted", b'{"id":"%s","contact_id":%d}' % (str(event.id).encode(), contact_id)
     else:
-        position, name, data = event.id.position, b"activity", event.answer(contact_id)
-    id_ = encode_position(StreamPosition(generation, position)).encode()
+        name, data = b"activity", event.answer(contact_id)
+    id_ = encode_position(StreamPosition(generation, event.arrival)).encode()
     return b"event: %s\nid: %s\n%s\n\n" % (name, id_, b"\n".join(_data_lines(data)))
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from backstory.errors import BackstoryError
 from backstory.model.activity import Activity, Deletion
-from backstory.model.ids import ContactKey, Position
+from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.store.base import ActivityLog, StreamPosition
 
 MAX_QUEUED = 256
@@ -78,6 +78,7 @@ class Hub:
         self._count = 0
         self._wake = asyncio.Event()
         self._position: Position = 0
+        self._told = _Told(0, 0)
         self._feed: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -96,30 +97,33 @@ class Hub:
         """Everything that arrives for some homes after a position, oldest first, without end.
 
         After `Signal.RESET` and `Signal.END` nothing comes any more. A position of another generation, or one that
-        lies ahead of the log, is not known here: that is a reset.
+        lies ahead of the log or too far back, is not known here: that is a reset.
         """
-        current = await self._log.stream_position()
-        if after.generation != current.generation or after.position > current.position:
+        current, overlap = await self._log.stream_position(), self._log.overlap
+        known = current.oldest <= after.position <= current.position + overlap
+        if after.generation != current.generation or not known:
             yield Signal.RESET
             return
         viewer = self._join(homes)
         try:
             await self._start_feed()
             # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
-            position = after.position
+            told = _Told(after.position, overlap)
+            position = max(0, after.position - overlap)
             for _ in range(MAX_BACKLOG_PIECES):
-                arrivals = (await self._log.arrivals(homes, position, BACKLOG_PIECE)).events
-                for arrival in arrivals:
-                    position = _position(arrival)
-                    yield arrival
-                if len(arrivals) < BACKLOG_PIECE:
+                arrivals = await self._log.arrivals(homes, position, BACKLOG_PIECE)
+                for arrival in arrivals.events:
+                    if told.is_new(arrival):
+                        yield arrival
+                position = arrivals.position
+                if len(arrivals.events) < BACKLOG_PIECE and not arrivals.more:
                     break
             else:
                 yield Signal.RESET
                 return
             while True:
                 event = await viewer.next(quiet_after)
-                if isinstance(event, Signal) or _position(event) > position:
+                if isinstance(event, Signal) or told.is_new(event):
                     yield event
                 if event in (Signal.RESET, Signal.END):
                     return
@@ -143,6 +147,7 @@ class Hub:
             return
         position = (await self._log.stream_position()).position
         if self._needs_feed():  # begun by somebody else meanwhile, its place must not be moved
+            self._told = _Told(position, self._log.overlap)
             self._position = position
             self._feed = asyncio.create_task(self._run_feed())
 
@@ -171,13 +176,15 @@ class Hub:
     async def _feed_once(self) -> None:
         """Tell the viewers what came since the last time."""
         self._wake.clear()
-        arrivals = await self._log.all_arrivals(self._position, FEED_PIECE, frozenset(self._viewers))
-        for event in arrivals.events:
-            for viewer in self._viewers.get(event.contact_key, ()):
-                viewer.tell(event)
-        self._position = arrivals.position
-        if arrivals.more:
-            self._wake.set()
+        more, after = True, max(0, self._position - self._log.overlap)
+        while more:
+            arrivals = await self._log.all_arrivals(after, FEED_PIECE, frozenset(self._viewers))
+            for event in arrivals.events:
+                if self._told.is_new(event):
+                    for viewer in self._viewers.get(event.contact_key, ()):
+                        viewer.tell(event)
+            more, after = arrivals.more, arrivals.position
+            self._position = max(self._position, after)
 
     async def close(self) -> None:
         """Tell every viewer that it is over."""
@@ -189,5 +196,27 @@ class Hub:
             await asyncio.gather(self._feed, return_exceptions=True)
 
 
-def _position(event: Activity | Deletion) -> Position:
-    return event.position if isinstance(event, Deletion) else event.id.position
+class _Told:
+    """What was told, so that nothing is told twice: by its position, or one by one where the order is not exact."""
+
+    def __init__(self, position: Position, overlap: Position) -> None:
+        self._newest = position
+        self._overlap = overlap
+        self._lately: dict[tuple[type, ActivityId], Position] = {}
+        self._enough = 1_000
+
+    def is_new(self, event: Activity | Deletion) -> bool:
+        """Whether an event was not told yet. From now on it was."""
+        position, before = event.arrival, self._newest
+        self._newest = max(before, position)
+        if not self._overlap:
+            return position > before
+        key = (type(event), event.id)
+        if key in self._lately:
+            return False
+        self._lately[key] = position
+        if len(self._lately) > self._enough:
+            oldest = self._newest - 2 * self._overlap
+            self._lately = {each: place for each, place in self._lately.items() if place >= oldest}
+            self._enough = 2 * len(self._lately) + 1_000
+        return True

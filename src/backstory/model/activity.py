@@ -19,7 +19,7 @@ from backstory.model.identity import (
     phone_key,
     twitter_key,
 )
-from backstory.model.ids import ActivityId, ContactKey
+from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.model.moment import Microseconds, format_moment
 
 MAX_NAME = 255
@@ -217,12 +217,21 @@ class Event(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """A stored activity: its id, whose it is (home), when it happened, and its JSON text (see `Body`)."""
+    """A stored activity: its id, whose it is (home), when it happened, and its JSON text (see `Body`).
+
+    `arrived` is where it stands in the order of arrival, where that is not what its id says.
+    """
 
     id: ActivityId
     contact_key: ContactKey
     timestamp: Microseconds
     body: bytes
+    arrived: Position | None = None
+
+    @property
+    def arrival(self) -> Position:
+        """Where it stands in the order of arrival."""
+        return self.id.position if self.arrived is None else self.arrived
 
     def answer(self, contact_id: int) -> bytes:
         """The activity as the API answers it."""
@@ -235,6 +244,11 @@ class Deletion(NamedTuple):
     position: int
     contact_key: ContactKey
     id: ActivityId
+
+    @property
+    def arrival(self) -> Position:
+        """Where it stands in the order of arrival."""
+        return self.position
 
 
 _BODY_ENCODER = msgspec.json.Encoder()

@@ -61,6 +61,12 @@ def read_searched(body: bytes) -> Searched:
     )
 
 
+def read_refs(body: bytes) -> list[str]:
+    """The references alone."""
+    text = _decode(body)
+    return refs_of(text.object.id if text.object else None, text.external_id, text.context)
+
+
 def _decode(body: bytes) -> StoredText:
     try:
         return _DECODER.decode(body)

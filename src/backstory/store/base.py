@@ -38,10 +38,14 @@ class Arrivals(Struct, frozen=True):
 
 
 class StreamPosition(Struct, frozen=True):
-    """The newest position, and the generation of the log that it belongs to (a restore begins a new one)."""
+    """The newest position, and the generation of the log that it belongs to (a restore begins a new one).
+
+    Positions before `oldest` are not known any more: who stopped there must read afresh.
+    """
 
     generation: str
     position: Position
+    oldest: Position = 0
 
 
 class Homes(Struct, frozen=True):
@@ -69,6 +73,13 @@ class WrittenPage(Struct, frozen=True):
 
 class ActivityLog(Protocol):
     """What contacts did, append-only."""
+
+    @property
+    def overlap(self) -> Position:
+        """How far behind one that is seen another arrival may still appear; 0 where the order of arrival is exact.
+
+        Who follows reads from so far behind its place, and drops what it has.
+        """
 
     async def get(self, activity_id: ActivityId) -> Activity | None:
         """One activity; None where there is none (or no longer)."""
@@ -205,8 +216,10 @@ class Records(Protocol):
     async def keep_rejections(self, rejections: Sequence[Rejection]) -> None:
         """Keep refused requests, and drop those beyond the limits in number and days."""
 
-    async def rejections(self, before: int | None, limit: int) -> list[tuple[int, Rejection]]:
-        """Refused requests with their numbers, newest first."""
+    async def rejections(
+        self, before: int | None, limit: int, source: str | None = None
+    ) -> list[tuple[int, Rejection]]:
+        """Refused requests with their numbers, newest first; of one source where it is named."""
 
 
 class Bookmark(Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backstory.http.body import BodyRule
 from backstory.http.routes import Handler, Route
 from backstory.model.access import Right
-from backstory.ui import assets, signing_in, tickets
+from backstory.ui import admin, assets, signing_in, tickets
 from backstory.ui.forms import FORM
 
 STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")
@@ -23,5 +23,13 @@ PAGES: tuple[Route, ...] = (
     page("POST", "/sign-out", Right.NONE, signing_in.sign_out, FORM),
     page("POST", "/preferences", Right.READ, signing_in.save_preferences, FORM),
     page("GET", "/tickets", Right.READ, tickets.list_tickets),
+    page("GET", "/admin", Right.ADMIN, admin.read_home),
+    page("GET", "/admin/keys", Right.ADMIN, admin.list_keys),
+    page("POST", "/admin/keys", Right.ADMIN, admin.issue_key, FORM),
+    page("POST", "/admin/keys/{id}/revoke", Right.ADMIN, admin.revoke_key, FORM),
+    page("GET", "/admin/sources", Right.ADMIN, admin.list_sources),
+    page("POST", "/admin/sources", Right.ADMIN, admin.save_source, FORM),
+    page("GET", "/admin/rejected", Right.ADMIN, admin.list_rejected),
+    page("GET", "/admin/audit", Right.ADMIN, admin.list_audit),
     Route("GET", "/static/{name}", Right.NONE, assets.read_asset, answers=STATIC_TYPES),
 )

@@ -168,6 +168,8 @@ def _remove_from_index(raw: sqlite3.Connection, row: Sequence[Any]) -> None:
 class SqliteLog:
     """The read side, and deletion."""
 
+    overlap: Position = 0
+
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 

@@ -132,8 +132,10 @@ class RelationalRecords:
             lambda transaction: sql.insert_rejections(transaction.records, rejections, now())
         )
 
-    async def rejections(self, before: int | None, limit: int) -> list[tuple[int, Rejection]]:
+    async def rejections(
+        self, before: int | None, limit: int, source: str | None = None
+    ) -> list[tuple[int, Rejection]]:
         """See `Records.rejections`."""
         return await self._database.read_records(
-            lambda records: sql.select_rejections(records, before, limit)
+            lambda records: sql.select_rejections(records, before, limit, source)
         )

@@ -144,16 +144,21 @@ def insert_rejections(connection: sa.Connection, kept: Iterable[Rejection], now:
 
 
 def select_rejections(
-    connection: sa.Connection, before: int | None, limit: int
+    connection: sa.Connection, before: int | None, limit: int, source: str | None = None
 ) -> list[tuple[int, Rejection]]:
-    """Refused requests with their numbers, newest first."""
-    return [_numbered(row, Rejection) for row in _newest(connection, rejections, before, limit)]
+    """Refused requests with their numbers, newest first; of one source where it is named."""
+    of_source = () if source is None else (rejections.c.source == source,)
+    return [_numbered(row, Rejection) for row in _newest(connection, rejections, before, limit, *of_source)]
 
 
 def _newest(
-    connection: sa.Connection, table: sa.Table, before: int | None, limit: int
+    connection: sa.Connection,
+    table: sa.Table,
+    before: int | None,
+    limit: int,
+    *conditions: sa.ColumnElement[bool],
 ) -> Iterable[sa.Row[Any]]:
-    query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+    query = sa.select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
     return connection.execute(query if before is None else query.where(table.c.id < before))
 
 

@@ -30,3 +30,12 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
   event.stopImmediatePropagation();
 });
+
+// Copying what an element says.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    button.querySelector("span").textContent = "Copied";
+  });
+}

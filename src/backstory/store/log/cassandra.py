@@ -1,0 +1,725 @@
+"""The activity log on a Cassandra-protocol cluster: queries, nothing else. What they mean is in `store/base.py`.
+
+An activity is written in two steps: all that points at it, then its row in `timeline`, which makes it be there; what
+points at no row is passed over. With an idempotency key there is a step before: the key is claimed, atomically, by a
+row that holds the whole activity, so that a retry finishes what a crash cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import structlog
+from msgspec.structs import replace
+
+from backstory.errors import BackstoryError, Code, Fault, FieldErrors, Unavailable
+from backstory.model.access import AuditEntry
+from backstory.model.activity import Activity, Deletion
+from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
+from backstory.model.moment import Microseconds, now
+from backstory.model.page import Filters, Page, Place
+from backstory.model.searched import read_refs
+from backstory.store.base import Arrivals, StreamPosition
+from backstory.store.log.cassandra_buckets import DEEPEST, Bucket, BucketChooser, Chosen, bucket_at
+from backstory.store.log.cassandra_session import CassandraAddress, CassandraSession
+from backstory.store.log.cassandra_walk import Row, Span, walk
+from backstory.store.log.walk import Filling, Matcher, matcher
+from backstory.store.publish import NewRow
+
+APPEND_SECONDS = 12.0
+"""After so long an append that is not through is answered 503."""
+
+OVERLAP_SECONDS = 15
+"""For so long an arrival may appear behind others that came later: an append's time, and what clocks may differ."""
+
+SLOT_SECONDS = 900
+KNOWN_SECONDS = 3 * 86_400
+"""How long the order of arrival is kept (`arrivals` in the schema)."""
+
+CLAIM_SECONDS = 10 * 86_400
+AT_ONCE = 128
+"""How many appends are under way at once; the next ones wait."""
+
+HASHES_AT_ONCE = 50
+PARTITIONS_AT_ONCE = 48
+PIECE = 200
+FETCH_AT_ONCE = 100
+NEWEST_SECONDS = 0.25
+CLOCK_SECONDS = 60.0
+CLOCK_WARNING_SECONDS = 1.0
+
+_LAST = (1 << 63) - 1
+_BUCKET = "owner = ? AND level = ? AND start = ? AND part = ?"
+_BETWEEN = "(timestamp, position, tail) < (?, ?, ?) AND (timestamp, position, tail) >= (?, ?, ?)"
+_ROW = "timestamp, position, tail, owner, body, source, name, object_type, actor_type"
+_PLACE = "timestamp = ? AND position = ? AND tail = ?"
+
+WALK_TIMELINE = f"SELECT {_ROW} FROM timeline WHERE {_BUCKET} AND {_BETWEEN} LIMIT ?"  # noqa: S608 - columns are ours
+WALK_POSTINGS = (
+    "SELECT timestamp, position, tail, contact, its_level, its_start, its_part FROM postings"  # noqa: S608 - as above
+    f" WHERE {_BUCKET} AND {_BETWEEN} LIMIT ?"
+)
+GET_ROW = f"SELECT {_ROW}, origin FROM timeline WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
+GET_WHERE = (
+    "SELECT contact, level, start, part, timestamp, hash FROM activities WHERE position = ? AND tail = ?"
+)
+GET_KEYS = "SELECT hash, position, tail, digest, expires FROM event_keys WHERE hash IN ?"
+GET_DELETION = "SELECT deleted, contact FROM deletions WHERE position = ? AND tail = ?"
+GET_ARRIVALS = (
+    "SELECT arrived, position, tail, deleted, contact, level, start, part, timestamp FROM arrivals"
+    " WHERE contact IN ? AND slot IN ? AND arrived > ? PER PARTITION LIMIT ?"
+)
+GET_STATE = "SELECT value, position FROM log_state WHERE installation = ? AND name = ?"
+GET_BUCKETS_AT = "SELECT part FROM buckets WHERE owner = ? AND level = ? AND start = ?"
+GET_CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
+COUNT = {
+    table: f"SELECT count(*) FROM {table} WHERE {_BUCKET}"  # noqa: S608 - the names are ours
+    for table in ("timeline", "postings")
+}
+
+CLAIM = (
+    "INSERT INTO claims (hash, position, tail, contact, level, start, part, timestamp, source, name, object_type,"
+    " actor_type, body, origin, digest, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " IF NOT EXISTS USING TTL ?"
+)
+PUT_BUCKET = "INSERT INTO buckets (owner, level, start, part) VALUES (?, ?, ?, ?)"
+PUT_ROW = (
+    "INSERT INTO timeline (owner, level, start, part, timestamp, position, tail, source, name, object_type,"
+    " actor_type, body, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+PUT_POSTING = (
+    "INSERT INTO postings (owner, level, start, part, timestamp, position, tail, contact, its_level, its_start,"
+    " its_part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+PUT_WHERE = (
+    "INSERT INTO activities (position, tail, contact, level, start, part, timestamp, hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+PUT_KEY = (
+    "INSERT INTO event_keys (hash, position, tail, digest, expires) VALUES (?, ?, ?, ?, ?)"
+    " USING TIMESTAMP ? AND TTL ?"
+)
+PUT_ARRIVAL = (
+    "INSERT INTO arrivals (contact, slot, arrived, position, tail, deleted, level, start, part, timestamp)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+PUT_DELETION = "INSERT INTO deletions (position, tail, contact, deleted) VALUES (?, ?, ?, ?) IF NOT EXISTS"
+PUT_NEWEST = "INSERT INTO log_state (installation, name, position) VALUES (?, 'newest', ?) USING TIMESTAMP ?"
+PUT_READY = "INSERT INTO log_state (installation, name, value) VALUES (?, 'ready', ?)"
+PUT_GENERATION = "INSERT INTO log_state (installation, name, value) VALUES (?, 'generation', ?) IF NOT EXISTS"
+BLANK_CLAIM = (
+    "UPDATE claims SET body = null, origin = null, source = null, name = null, object_type = null,"
+    " actor_type = null WHERE hash = ? IF EXISTS"
+)
+DROP_ROW = f"DELETE FROM timeline USING TIMESTAMP ? WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
+DROP_ARRIVAL = (
+    "DELETE FROM arrivals USING TIMESTAMP ?"
+    " WHERE contact = ? AND slot = ? AND arrived = ? AND position = ? AND tail = ?"
+)
+DROP_POSTING = f"DELETE FROM postings USING TIMESTAMP ? WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
+
+log = structlog.get_logger(__name__)
+
+
+class Known(NamedTuple):
+    """A replay's original. `origin` is None where it was deleted since."""
+
+    id: ActivityId
+    digest: bytes
+    contact_key: ContactKey
+    origin: bytes | None
+
+
+class Appended(NamedTuple):
+    """What an append came to: a new activity, or the replay of one that was first."""
+
+    id: ActivityId
+    known: Known | None
+
+
+class _Draft(NamedTuple):
+    """An activity with all that its rows need."""
+
+    id: ActivityId
+    bucket: Bucket
+    timestamp: Microseconds
+    source: str
+    name: str
+    object_type: str | None
+    actor_type: str
+    body: bytes
+    origin: bytes
+    hash: bytes | None
+    digest: bytes | None
+    expires: Microseconds | None
+
+    @property
+    def written(self) -> int:
+        """The write timestamp of its rows: the same whoever writes them, and how often."""
+        return written(self.id)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Its place in a timeline."""
+        return (self.timestamp, *self.id)
+
+
+def written(activity_id: ActivityId) -> int:
+    """The write timestamp of an activity's rows; they are deleted with one more."""
+    return (activity_id.position >> 12) * 1000
+
+
+class _Positions:
+    """Gives out positions: strictly rising here, and by the cluster's clock, whatever this machine's says."""
+
+    def __init__(self) -> None:
+        self.last: Position = 0
+        self.offset = 0.0
+
+    def now(self) -> Position:
+        """The position of this moment."""
+        return first_position(time.time_ns() // 1_000_000 + round(self.offset * 1000))
+
+    def take(self, count: int = 1) -> Position:
+        """The first of so many new ones."""
+        first = max(self.last + 1, self.now())
+        self.last = first + count - 1
+        return first
+
+
+class CassandraLog:
+    """See `store.base.ActivityLog`."""
+
+    def __init__(self, address: CassandraAddress, audit: Callable[[AuditEntry], Awaitable[None]]) -> None:
+        """`audit` keeps an entry durably; it is called before anything is removed."""
+        self._session = CassandraSession(address)
+        self._audit = audit
+        self._installation = address.installation
+        self._chooser = BucketChooser()
+        self._positions = _Positions()
+        self._random = RandomPool()
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._claiming: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._generation = ""
+        self._newest: Position = 0
+        self._newest_read = self._newest_written = self._clock_read = float("-inf")
+
+    overlap: Position = OVERLAP_SECONDS * 1000 << 12
+
+    def open(self) -> None:
+        """Connect, and bring what is missing (see `CassandraSession.open`).
+
+        Raises:
+            StorageError: the cluster cannot be used as it is.
+        """
+        self._session.open()
+        for statement in STATEMENTS:
+            self._session.statement(statement)
+        self._set_offset(self._session.clock_offset())
+        self._generation = self._session.first_value(
+            PUT_GENERATION, GET_STATE, self._installation, "generation", secrets.token_hex(6)
+        )
+        self._positions.last = self._newest = self._session.read_now(
+            GET_STATE, (self._installation, "newest"), 1
+        )
+        self._newest_read = time.monotonic()
+
+    def _set_offset(self, seconds: float) -> None:
+        self._positions.offset = seconds
+        self._clock_read = time.monotonic()
+        if abs(seconds) > CLOCK_WARNING_SECONDS:
+            log.warning("clock_differs_from_cluster", seconds=round(seconds, 3))
+
+    async def ready(self) -> None:
+        """Write something and read it.
+
+        Raises:
+            Unavailable: that is not possible now.
+        """
+        await self._session.write(PUT_READY, (self._installation, str(now())))
+        await self._session.read(GET_STATE, (self._installation, "ready"))
+
+    async def close(self) -> None:
+        """Finish what runs beside the requests, then let go of the cluster."""
+        await self.settle()
+        if self._positions.last > self._newest:
+            await asyncio.gather(self._tell_newest(), return_exceptions=True)
+        await asyncio.to_thread(self._session.close)
+
+    async def settle(self) -> None:
+        """Return when what runs beside the requests now is done."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def bucket_of(self, contact_key: ContactKey, moment: Microseconds) -> Bucket:
+        """Where a row of a contact would go now."""
+        return self._chooser.choose(contact_key, moment).bucket
+
+    def _beside(self, work: Awaitable[None]) -> None:
+        """Do something that no request waits for; what it cannot do now it may leave."""
+
+        async def run() -> None:
+            try:
+                await work
+            except BackstoryError as error:
+                log.info("cassandra_later", error=str(error))
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Appending.
+
+    async def known(self, hashes: Sequence[bytes]) -> dict[bytes, Known]:
+        """Which idempotency hashes were seen before, and what came of them."""
+        ours = {self._hash("event", each): each for each in hashes}
+        asked = list(ours)
+        pieces = [asked[at : at + HASHES_AT_ONCE] for at in range(0, len(asked), HASHES_AT_ONCE)]
+        found = await asyncio.gather(*(self._session.read(GET_KEYS, (piece,)) for piece in pieces))
+        moment = now()
+        rows = [row for piece in found for row in piece if row[4] is None or row[4] > moment]
+        originals = await asyncio.gather(*(self._original(ActivityId(*row[1:3]), row[3]) for row in rows))
+        return {
+            ours[row[0]]: original
+            for row, original in zip(rows, originals, strict=True)
+            if original is not None
+        }
+
+    async def _original(self, activity_id: ActivityId, digest: bytes) -> Known | None:
+        """A replay's original; None where it was never finished."""
+        where = await self._where(activity_id)
+        if where is None:
+            return None
+        row = await self._row(where[0], where[1], activity_id)
+        if row is not None:
+            return Known(activity_id, digest, where[0].owner, row[9])
+        if await self._session.read(GET_DELETION, activity_id):
+            return Known(activity_id, digest, where[0].owner, None)
+        return None
+
+    async def append(self, rows: Sequence[NewRow]) -> list[Appended | BackstoryError]:
+        """Make activities durable; what became of each, in order. An error stands for that one alone.
+
+        Where somebody else was first with an idempotency key, what that one began is finished.
+        """
+        if time.monotonic() - self._clock_read > CLOCK_SECONDS:
+            self._clock_read = time.monotonic()
+            self._beside(self._read_clock())
+        first = self._positions.take(len(rows))
+        drafts = [
+            self._draft(ActivityId(first + offset, self._random.tail()), row)
+            for offset, row in enumerate(rows)
+        ]
+        results = await asyncio.gather(*(self._append(each) for each in drafts))
+        self._note_newest()
+        return results
+
+    def _draft(self, activity_id: ActivityId, row: NewRow) -> _Draft:
+        item = row.publication
+        chosen = self._choose("timeline", row.contact_key, item.timestamp)
+        hashed, expires = item.idempotency, item.expires
+        if expires is not None and expires <= now():
+            hashed = None  # it recognises nothing any more
+        return _Draft(
+            activity_id,
+            chosen.bucket,
+            item.timestamp,
+            item.source,
+            item.name,
+            item.object_type,
+            item.actor_type,
+            item.body,
+            row.origin,
+            None if hashed is None else self._hash("event", hashed),
+            item.digest,
+            expires,
+        )
+
+    def _hash(self, kind: str, value: bytes) -> bytes:
+        """An owner or a key of this installation."""
+        return hashlib.blake2b(
+            b"\0".join((self._installation.encode(), kind.encode(), value)), digest_size=16
+        ).digest()
+
+    async def _append(self, draft: _Draft) -> Appended | BackstoryError:
+        try:
+            async with self._gate, asyncio.timeout(APPEND_SECONDS):
+                if draft.hash is None:
+                    await self._store(draft, draft.id.position)
+                    return Appended(draft.id, None)
+                # Those of this process take turns: the cluster would let one through at a time, with far more ado.
+                lock = self._claiming.setdefault(draft.hash, asyncio.Lock())
+                async with lock:
+                    return await self._append_once(draft)
+        except TimeoutError:
+            return Unavailable("The activity log did not take it in time; send it again.", retry_after=2)
+        except BackstoryError as error:
+            return error
+
+    async def _append_once(self, draft: _Draft) -> Appended:
+        found = await self._session.compare_and_set(CLAIM, _claim_values(draft))
+        first = draft if found is None else _claimed(found)
+        if first.id == draft.id:
+            await self._store(draft, draft.id.position)
+            return Appended(draft.id, None)
+        digest = first.digest or b""
+        original = await self._original(first.id, digest)
+        if original is None:  # cut off, or just under way in another process: what both write is the same
+            late = self._positions.now() - first.id.position > self.overlap // 2
+            await self._store(first, self._positions.take() if late else first.id.position)
+            original = Known(first.id, digest, first.bucket.owner, first.origin)
+        return Appended(first.id, original)
+
+    async def _store(self, draft: _Draft, arrived: Position) -> None:
+        """Write all that points at an activity, then its row."""
+        its = draft.bucket
+        buckets = {its}
+        writes: list[tuple[str, Sequence[Any]]] = []
+        for owner in self._terms(draft.source, draft.name, draft.object_type, draft.body):
+            bucket, new, _ = self._choose("postings", owner, draft.timestamp)
+            if new:
+                buckets.add(bucket)
+            writes.append((PUT_POSTING, (*bucket, *draft.place, *its, draft.written)))
+        writes.append((PUT_WHERE, (*draft.id, *its, draft.timestamp, draft.hash, draft.written)))
+        writes.append((PUT_ARRIVAL, _arrival(its, arrived, draft.id, draft.timestamp, deleted=False)))
+        if draft.hash is not None:
+            lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
+            key = (draft.hash, *draft.id, draft.digest, draft.expires, draft.written, lifetime)
+            writes.append((PUT_KEY, key))
+        new_buckets = [each for each in buckets if not self._chooser.is_registered(each)]
+        writes.extend((PUT_BUCKET, each) for each in new_buckets)
+        await self._session.write_together(writes)
+        self._chooser.registered(new_buckets)
+        described = (draft.source, draft.name, draft.object_type, draft.actor_type)
+        await self._session.write(
+            PUT_ROW, (*its, *draft.place, *described, draft.body, draft.origin, draft.written)
+        )
+
+    def _choose(self, table: str, owner: bytes, timestamp: Microseconds) -> Chosen:
+        chosen = self._chooser.choose(owner, timestamp)
+        if chosen.recount:
+            self._beside(self._count(table, chosen.bucket))
+        return chosen
+
+    async def _count(self, table: str, bucket: Bucket) -> None:
+        rows = await self._session.read(COUNT[table], bucket)
+        self._chooser.learn(bucket, rows[0][0])
+
+    def _terms(self, source: str, name: str, object_type: str | None, body: bytes) -> Iterable[bytes]:
+        """The owners of an activity's postings."""
+        terms = [("all", ""), ("source", source), ("name", name)]
+        if object_type is not None:
+            terms.append(("type", object_type))
+        terms.extend(("ref", ref) for ref in read_refs(body))
+        return [self._term(*each) for each in terms]
+
+    def _term(self, kind: str, value: str) -> bytes:
+        return self._hash(f"term {kind}", value.encode())
+
+    def _note_newest(self) -> None:
+        """Tell the others how far we are, now and then: who does not know yet is sent a little more again."""
+        if time.monotonic() - self._newest_written > NEWEST_SECONDS:
+            self._newest_written = time.monotonic()
+            self._beside(self._tell_newest())
+
+    async def _tell_newest(self) -> None:
+        # The position is its write timestamp too: of several writers the furthest wins.
+        position = self._positions.last
+        await self._session.write(PUT_NEWEST, (self._installation, position, position))
+
+    async def _read_clock(self) -> None:
+        before = time.time()
+        rows = await self._session.read(GET_CLOCK, ())
+        self._set_offset(rows[0][0] / 1000 - (before + time.time()) / 2)
+
+    # Reading.
+
+    async def _where(self, activity_id: ActivityId) -> tuple[Bucket, Microseconds, bytes | None] | None:
+        rows = await self._session.read(GET_WHERE, activity_id)
+        if not rows:
+            return None
+        *bucket, timestamp, hashed = rows[0]
+        return Bucket(*bucket), timestamp, hashed
+
+    async def _row(self, bucket: Bucket, timestamp: Microseconds, activity_id: ActivityId) -> Row | None:
+        rows = await self._session.read(GET_ROW, (*bucket, timestamp, *activity_id))
+        return rows[0] if rows else None
+
+    async def _find_row(self, activity_id: ActivityId) -> Row | None:
+        where = await self._where(activity_id)
+        return None if where is None else await self._row(where[0], where[1], activity_id)
+
+    async def get(self, activity_id: ActivityId) -> Activity | None:
+        """See `ActivityLog.get`."""
+        row = await self._find_row(activity_id)
+        return None if row is None else _activity(row)
+
+    async def origin(self, activity_id: ActivityId) -> bytes | None:
+        """See `ActivityLog.origin`."""
+        row = await self._find_row(activity_id)
+        return None if row is None else row[9]
+
+    async def page(
+        self, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
+    ) -> Page:
+        """See `ActivityLog.page`."""
+        test = matcher(filters)
+        piece = limit + 1 if test is None else PIECE
+        rows = walk(self._session, WALK_TIMELINE, homes, _span(filters, after), piece)
+        return await _fill(rows, test, limit, piece, None)
+
+    async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
+        """See `ActivityLog.find`.
+
+        Raises:
+            FieldErrors: words were asked for, which this engine finds in one contact's timeline alone.
+        """
+        if filters.words:
+            message = (
+                "the activity log on Cassandra finds words in one contact's timeline, not across contacts"
+            )
+            raise FieldErrors([Fault("q", message, Code.INACCESSIBLE_FIELD)])
+        test = matcher(filters)
+        rows = walk(self._session, WALK_POSTINGS, self._best_terms(filters), _span(filters, after), PIECE)
+        return await _fill(rows, test, limit, min(limit + 1, FETCH_AT_ONCE), self._fetch)
+
+    def _best_terms(self, filters: Filters) -> list[bytes]:
+        """The postings to walk: the filter that is the rarest by its nature."""
+        if filters.ref is not None:
+            return [self._term("ref", filters.ref)]
+        if filters.name is not None:
+            return [self._term("name", filters.name)]
+        if filters.types:
+            return [self._term("type", each) for each in dict.fromkeys(filters.types)]
+        if filters.sources:
+            return [self._term("source", each) for each in dict.fromkeys(filters.sources)]
+        return [self._term("all", "")]
+
+    async def _fetch(self, pointers: Sequence[Row]) -> list[Row]:
+        """The rows that are pointed at; what points at none is passed over."""
+        rows = await asyncio.gather(
+            *(self._row(Bucket(*row[3:7]), row[0], ActivityId(*row[1:3])) for row in pointers)
+        )
+        return [row for row in rows if row is not None]
+
+    # The order of arrival.
+
+    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+        """See `ActivityLog.arrivals`."""
+        more = True
+        events: tuple[Activity | Deletion, ...] = ()
+        while more and not events:
+            found = sorted(await self._arrived(homes, after, limit))
+            more = len(found) > limit
+            if more:  # two processes may have given out one position: it is answered whole
+                found = [row for row in found if row[0] <= found[limit - 1][0]]
+            events = await self._events(found)
+            after = found[-1][0] if found else after
+        return Arrivals(events, after, more)
+
+    async def _events(self, found: Sequence[Row]) -> tuple[Activity | Deletion, ...]:
+        pointed = [row for row in found if not row[3]]
+        rows = await asyncio.gather(
+            *(self._row(Bucket(*row[4:8]), row[8], ActivityId(*row[1:3])) for row in pointed)
+        )
+        there = {ActivityId(*row[1:3]): _activity(row) for row in rows if row is not None}
+        events: list[Activity | Deletion] = []
+        for arrived, position, tail, deleted, contact, *_ in found:
+            activity_id = ActivityId(position, tail)
+            if deleted:
+                events.append(Deletion(arrived, contact, activity_id))
+            elif activity_id in there:
+                healed = None if arrived == position else arrived
+                events.append(there[activity_id]._replace(arrived=healed))
+        return tuple(events)
+
+    async def _arrived(self, homes: Sequence[ContactKey], after: Position, limit: int) -> list[Row]:
+        newest = max(self._positions.now(), self._positions.last, await self._newest_position())
+        newest += self.overlap
+        oldest = max(after, newest - (KNOWN_SECONDS * 1000 << 12))
+        slots = list(range(_slot(oldest), _slot(newest) + 1))
+        homes_at_once = max(1, PARTITIONS_AT_ONCE // len(slots))
+        asked = [
+            (list(homes[first : first + homes_at_once]), slots[start : start + PARTITIONS_AT_ONCE])
+            for first in range(0, len(homes), homes_at_once)
+            for start in range(0, len(slots), PARTITIONS_AT_ONCE)
+        ]
+        found = await asyncio.gather(
+            *(self._session.read(GET_ARRIVALS, (*each, after, limit + 1)) for each in asked)
+        )
+        return [row for rows in found for row in rows]
+
+    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+        """See `ActivityLog.all_arrivals`. Only those of `homes` are looked at: the others' are elsewhere."""
+        newest = (await self.stream_position()).position
+        arrivals = await self.arrivals(sorted(homes), after, limit)
+        if arrivals.more:
+            return arrivals
+        return replace(arrivals, position=max(arrivals.position, newest))
+
+    async def stream_position(self) -> StreamPosition:
+        """See `ActivityLog.stream_position`."""
+        position = await self._newest_position()
+        if position == 0:
+            return StreamPosition(self._generation, 0)
+        # Where nothing has happened for long, a position that was given out just now must be known a while longer.
+        known = _slot(self._positions.now()) - KNOWN_SECONDS // SLOT_SECONDS
+        oldest = first_position(known * SLOT_SECONDS * 1000)
+        quiet = first_position((known + KNOWN_SECONDS // SLOT_SECONDS // 2) * SLOT_SECONDS * 1000)
+        return StreamPosition(self._generation, max(position, quiet), oldest)
+
+    async def _newest_position(self) -> Position:
+        """The newest position that this process knows of; others' may be some moments ahead."""
+        if time.monotonic() - self._newest_read > NEWEST_SECONDS:
+            self._newest_read = time.monotonic()
+            rows = await self._session.read(GET_STATE, (self._installation, "newest"))
+            self._newest = max(self._newest, rows[0][1] if rows else 0)
+        return max(self._newest, self._positions.last)
+
+    # Deletion.
+
+    async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
+        """See `ActivityLog.delete`. Audited before anything is removed: after a crash rather twice than never."""
+        where = await self._where(activity_id)
+        row = None if where is None else await self._row(where[0], where[1], activity_id)
+        if where is None or row is None:
+            return None
+        bucket, timestamp, hashed = where
+        position = self._positions.take()
+        found = await self._session.compare_and_set(PUT_DELETION, (*activity_id, bucket.owner, position))
+        first = position if found is None else int(found["deleted"])
+        if first != position and self._positions.now() - first < self.overlap:
+            return None  # somebody else is at it
+        await self._audit(entry)
+        if hashed is not None:  # the claim holds its text too; that it was claimed stays
+            await self._session.compare_and_set(BLANK_CLAIM, (hashed,))
+        after = written(activity_id) + 1
+        place = (timestamp, *activity_id)
+        await self._session.write(
+            PUT_ARRIVAL, _arrival(bucket, position, activity_id, timestamp, deleted=True)
+        )
+        await self._session.write(DROP_ROW, (after, *bucket, *place))
+        arrived = activity_id.position
+        await self._session.write(DROP_ARRIVAL, (after, bucket.owner, _slot(arrived), arrived, *activity_id))
+        await asyncio.gather(
+            *(
+                self._drop_postings(owner, after, place)
+                for owner in self._terms(row[5], row[6], row[7], row[4])
+            )
+        )
+        self._note_newest()
+        return Deletion(position, bucket.owner, activity_id)
+
+    async def _drop_postings(self, owner: bytes, after: int, place: tuple[int, int, int]) -> None:
+        """From every bucket that may have it: which one it was, its writer alone knew."""
+        for level in range(DEEPEST + 1):
+            first = bucket_at(owner, level, place[0])
+            parts = await self._session.read(GET_BUCKETS_AT, first[:3])
+            for (part,) in parts:
+                await self._session.write(DROP_POSTING, (after, *first._replace(part=part), *place))
+
+
+STATEMENTS = (
+    *(WALK_TIMELINE, WALK_POSTINGS, GET_ROW, GET_WHERE, GET_KEYS, GET_DELETION, GET_ARRIVALS, GET_STATE),
+    *(
+        GET_BUCKETS_AT,
+        GET_CLOCK,
+        *COUNT.values(),
+        CLAIM,
+        PUT_BUCKET,
+        PUT_ROW,
+        PUT_POSTING,
+        PUT_WHERE,
+        PUT_KEY,
+    ),
+    *(PUT_ARRIVAL, PUT_DELETION, PUT_NEWEST, PUT_READY, PUT_GENERATION, BLANK_CLAIM, DROP_ROW, DROP_POSTING),
+    DROP_ARRIVAL,
+)
+
+
+def _activity(row: Row) -> Activity:
+    return Activity(ActivityId(row[1], row[2]), row[3], row[0], row[4])
+
+
+def _slot(position: Position) -> int:
+    return (position >> 12) // 1000 // SLOT_SECONDS
+
+
+def _arrival(
+    bucket: Bucket, arrived: Position, activity_id: ActivityId, timestamp: Microseconds, *, deleted: bool
+) -> tuple[Any, ...]:
+    where = (bucket.owner, _slot(arrived), arrived, *activity_id)
+    return (*where, deleted, *bucket[1:], timestamp, written(activity_id))
+
+
+def _seconds_left(moment: Microseconds) -> int:
+    """Whole seconds until a moment, at least one."""
+    return max(1, -((now() - moment) // 1_000_000))
+
+
+def _claim_values(draft: _Draft) -> tuple[Any, ...]:
+    lifetime = CLAIM_SECONDS if draft.expires is None else min(CLAIM_SECONDS, _seconds_left(draft.expires))
+    described = (draft.source, draft.name, draft.object_type, draft.actor_type)
+    return (
+        *(draft.hash, *draft.id, *draft.bucket, draft.timestamp, *described, draft.body, draft.origin),
+        *(draft.digest, draft.expires, lifetime),
+    )
+
+
+def _claimed(row: Mapping[str, Any]) -> _Draft:
+    """The activity that a claim holds."""
+    return _Draft(
+        ActivityId(row["position"], row["tail"]),
+        Bucket(row["contact"], row["level"], row["start"], row["part"]),
+        row["timestamp"],
+        row["source"],
+        row["name"],
+        row["object_type"],
+        row["actor_type"],
+        row["body"],
+        row["origin"],
+        row["hash"],
+        row["digest"],
+        row["expires"],
+    )
+
+
+def _span(filters: Filters, after: Place | None) -> Span:
+    upper = (after.timestamp, *after.id) if after else (_LAST, 0, 0)
+    if filters.until is not None:
+        upper = min(upper, (filters.until, 0, 0))
+    return Span(upper, (filters.since if filters.since is not None else -_LAST, 0, 0))
+
+
+async def _fill(
+    rows: AsyncGenerator[Row],
+    test: Matcher | None,
+    limit: int,
+    piece: int,
+    fetch: Callable[[Sequence[Row]], Awaitable[list[Row]]] | None,
+) -> Page:
+    """Fill a page from a walk, a piece at a time. `fetch` brings the rows where the walk has pointers."""
+    filling = Filling(test or (lambda row: True), limit)
+    async with aclosing(rows) as walking:
+        gathered: list[Row] = []
+        async for row in walking:
+            gathered.append(row)
+            if len(gathered) == piece:
+                page = filling.take(map(_candidate, await fetch(gathered) if fetch else gathered))
+                if page is not None:
+                    return page
+                gathered = []
+        page = filling.take(map(_candidate, await fetch(gathered) if fetch else gathered))
+        return page or filling.end()
+
+
+def _candidate(row: Row) -> tuple[Any, ...]:
+    """A row in the order that `walk` wants."""
+    return row[1], row[2], row[3], row[0], *row[4:9]

@@ -1,0 +1,390 @@
+"""Talking to the cluster: an address, a session whose every call has a deadline, and the driver's errors as ours.
+
+Each statement that is sent here may be sent again: rows are written with write timestamps of their own, and who was
+first is decided with the writer's id. So a call whose outcome is unknown is repeated until it is known or its deadline
+has passed, and then answered 503, never 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import cassandra
+import structlog
+from cassandra import ConsistencyLevel
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.connection import ConnectionBusy, ConnectionException
+from cassandra.policies import (
+    ConstantReconnectionPolicy,
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.pool import NoConnectionsAvailable
+from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, ServerError, TruncateError
+from cassandra.query import (
+    BatchStatement,
+    BatchType,
+    PreparedStatement,
+    Statement,
+    dict_factory,
+    tuple_factory,
+)
+from msgspec import Struct
+
+from backstory.errors import SettingError, StorageError, Unavailable
+
+SCHEMA_VERSION = 1
+PORT = 9042
+READ_SECONDS = 6.0
+WRITE_SECONDS = 10.0
+ATTEMPT_SECONDS = 2.5
+SPECULATE_SECONDS = 0.2
+"""After so long another node is asked as well."""
+
+CAS_SPECULATE_SECONDS = 0.8
+AGAIN_SECONDS = 0.05
+CONNECT_SECONDS = 5.0
+
+_CAS = "compare and set"
+_FORM = "cassandra://[USER:PASSWORD@]HOST[:PORT][,HOST...]/KEYSPACE[?OPTIONS]"
+_CONSISTENCIES = {"local_quorum": ConsistencyLevel.LOCAL_QUORUM, "quorum": ConsistencyLevel.QUORUM}
+_OPTIONS = ("dc", "consistency", "replication", "installation", "tls")
+_NOT_NOW = (
+    *(NoHostAvailable, cassandra.Unavailable, cassandra.Timeout, cassandra.CoordinationFailure),
+    *(cassandra.OperationTimedOut, ConnectionException, ConnectionBusy, NoConnectionsAvailable),
+    *(OverloadedErrorMessage, IsBootstrappingErrorMessage, ServerError, TruncateError),
+)
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class CassandraAddress(Struct, frozen=True):
+    """A BACKSTORY_ACTIVITY_LOG, taken apart."""
+
+    hosts: tuple[tuple[str, int], ...]
+    keyspace: str
+    user: str | None = None
+    password: str | None = None
+    datacenter: str | None = None
+    consistency: str = "local_quorum"
+    replication: int = 3
+    installation: str = "main"
+    tls: bool = False
+
+
+def read_address(url: str) -> CassandraAddress:
+    """Take an address apart.
+
+    Raises:
+        SettingError: naming what is wrong with it; the password is not repeated.
+    """
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    keyspace = parts.path.removeprefix("/")
+    if parts.scheme != "cassandra" or not hosts:
+        raise _wrong(f"expected {_FORM}")
+    if not (keyspace.isascii() and keyspace.replace("_", "a").isalnum() and len(keyspace) <= 48):
+        raise _wrong(f"the keyspace is '{keyspace[:60]}'; expected letters, digits and _, at most 48")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in options:
+        if name not in _OPTIONS:
+            raise _wrong(f"there is no option '{name}'; known: {', '.join(_OPTIONS)}")
+    consistency = options.get("consistency", "local_quorum").lower()
+    if consistency not in _CONSISTENCIES:
+        raise _wrong(f"the consistency is '{consistency}'; expected {' or '.join(_CONSISTENCIES)}")
+    replication = options.get("replication", "3")
+    if replication not in tuple("123456789"):
+        raise _wrong(
+            f"the replication is '{replication}'; expected a number from 1 to 9, and 3 to lose a node"
+        )
+    tls = options.get("tls", "no").lower()
+    if tls not in ("yes", "no"):
+        raise _wrong(f"tls is '{tls}'; expected yes or no")
+    return CassandraAddress(
+        tuple(_host(each) for each in hosts.split(",")),
+        keyspace.lower(),
+        unquote(user) or None,
+        unquote(password) or None,
+        options.get("dc"),
+        consistency,
+        int(replication),
+        options.get("installation", "main"),
+        tls == "yes",
+    )
+
+
+def _host(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise _wrong(f"'{text}' is no HOST or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _wrong(what: str) -> SettingError:
+    return SettingError(f"the setting activity_log (BACKSTORY_ACTIVITY_LOG): {what}")
+
+
+class CassandraSession:
+    """One process's connections to the cluster."""
+
+    def __init__(self, address: CassandraAddress) -> None:
+        self.address = address
+        self._cluster: Cluster | None = None
+        self._session: Session | None = None
+        self._prepared: dict[str, PreparedStatement] = {}
+
+    def open(self) -> None:
+        """Connect, and bring the keyspace and its tables where they are missing.
+
+        Of several processes that start at once only one may do that: whoever calls this sees to it.
+
+        Raises:
+            StorageError: naming what is wrong.
+        """
+        where = ", ".join(f"{host}:{port}" for host, port in self.address.hosts)
+        try:
+            self._connect()
+            self._bring_schema()
+        except NoHostAvailable as error:
+            self.close()
+            raise StorageError(f"Cassandra at {where}: {_cause(error)}") from error
+        except cassandra.AuthenticationFailed as error:
+            self.close()
+            raise StorageError(f"Cassandra at {where}: the login failed: {error}") from error
+        except (*_NOT_NOW, cassandra.RequestValidationException) as error:
+            self.close()
+            raise StorageError(
+                f"Cassandra at {where}, keyspace {self.address.keyspace}: {type(error).__name__}: {error}"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        # The driver tells of every attempt to connect again; what matters is told by the calls that fail.
+        logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+        address = self.address
+        auth = PlainTextAuthProvider(address.user, address.password or "") if address.user else None
+        self._cluster = Cluster(
+            address.hosts,
+            address.hosts[0][1],
+            auth_provider=auth,
+            ssl_context=ssl.create_default_context() if address.tls else None,
+            execution_profiles={
+                EXEC_PROFILE_DEFAULT: self._profile(tuple_factory, SPECULATE_SECONDS),
+                _CAS: self._profile(dict_factory, CAS_SPECULATE_SECONDS),
+            },
+            protocol_version=4,  # the newest that ScyllaDB speaks too
+            reconnection_policy=ConstantReconnectionPolicy(1.0, None),
+            connect_timeout=CONNECT_SECONDS,
+            idle_heartbeat_interval=3,
+            idle_heartbeat_timeout=3,
+            monitor_reporting_enabled=False,
+            application_name="backstory",
+        )
+        self._session = self._cluster.connect()
+        self._session.default_fetch_size = None  # every query says how many rows it wants
+
+    def _profile(self, rows: Callable[..., Any], speculate: float) -> ExecutionProfile:
+        consistency = _CONSISTENCIES[self.address.consistency]
+        local = self.address.consistency == "local_quorum"
+        return ExecutionProfile(
+            load_balancing_policy=TokenAwarePolicy(
+                DCAwareRoundRobinPolicy(self.address.datacenter or ""), shuffle_replicas=True
+            ),
+            consistency_level=consistency,
+            serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL if local else ConsistencyLevel.SERIAL,
+            request_timeout=ATTEMPT_SECONDS,
+            row_factory=rows,
+            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(speculate, 2),
+        )
+
+    @property
+    def session(self) -> Session:
+        """The driver's session."""
+        if self._session is None:
+            raise Unavailable("The activity log is closed.")
+        return self._session
+
+    def _bring_schema(self) -> None:
+        assert self._cluster is not None
+        session, keyspace = self.session, self.address.keyspace
+        found = session.execute(
+            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
+        ).one()
+        if found is None:
+            session.execute(
+                f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication ="
+                f" {{'class': 'NetworkTopologyStrategy', '{self._local_datacenter()}': {self.address.replication}}}",
+                timeout=60,
+            )
+        session.set_keyspace(keyspace)
+        tables = session.execute(
+            "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (keyspace,)
+        ).all()
+        if ("log_state",) not in tables or session.execute(
+            "SELECT value FROM log_state WHERE installation = '' AND name = 'schema'"
+        ).one() is None:
+            self._create_tables()
+        version = session.execute(
+            "SELECT value FROM log_state WHERE installation = '' AND name = 'schema'"
+        ).one()[0]
+        if int(version) != SCHEMA_VERSION:
+            newer = "newer" if int(version) > SCHEMA_VERSION else "older"
+            raise StorageError(
+                f"the keyspace {keyspace} has schema {version}, which is {newer} than this Backstory's"
+                f" {SCHEMA_VERSION}; run the Backstory that goes with it"
+            )
+
+    def _local_datacenter(self) -> str:
+        assert self._cluster is not None
+        if self.address.datacenter is not None:
+            return self.address.datacenter
+        names = {host.datacenter for host in self._cluster.metadata.all_hosts() if host.datacenter}
+        if len(names) != 1:
+            raise _wrong(
+                f"the cluster has the data centres {', '.join(sorted(names))}; say which with ?dc=NAME"
+            )
+        return names.pop()
+
+    def _create_tables(self) -> None:
+        text = Path(__file__).with_name("cassandra_schema.cql").read_text()
+        lines = [line.partition("--")[0].rstrip() for line in text.splitlines()]
+        for statement in "\n".join(lines).split(";\n"):
+            if statement.strip():
+                self.session.execute(statement.strip(), timeout=60)
+        # Last: with it the schema is complete.
+        self.session.execute(
+            "INSERT INTO log_state (installation, name, value) VALUES ('', 'schema', %s)",
+            (str(SCHEMA_VERSION),),
+        )
+
+    def clock_offset(self) -> float:
+        """By how many seconds the cluster's clock is ahead of ours, as one node tells it."""
+        before = time.time()
+        told = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local").one()[0] / 1000
+        return float(told - (before + time.time()) / 2)
+
+    def read_now(self, text: str, values: Sequence[Any], column: int) -> Any:
+        """A number from a row, at the start; 0 where there is none."""
+        row = self.session.execute(self.statement(text), values).one()
+        return (row and row[column]) or 0
+
+    def first_value(self, put: str, get: str, installation: str, name: str, value: str) -> str:
+        """Keep a value unless there is one; the one that is kept."""
+        self.session.execute(self.statement(put), (installation, value), execution_profile=_CAS)
+        return str(self.session.execute(self.statement(get), (installation, name)).one()[0])
+
+    def statement(self, text: str) -> PreparedStatement:
+        """A prepared statement."""
+        found = self._prepared.get(text)
+        if found is None:
+            found = self._prepared[text] = self.session.prepare(text)
+            found.is_idempotent = True
+        return found
+
+    async def read(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Rows."""
+        rows: list[tuple[Any, ...]] = await self._run(self.statement(text).bind(values), READ_SECONDS)
+        return rows
+
+    async def write(self, text: str, values: Sequence[Any]) -> None:
+        """Write something; it is durable on a quorum."""
+        await self._run(self.statement(text).bind(values), WRITE_SECONDS)
+
+    async def write_together(self, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Write several small rows with one request; they are durable when it returns, not all at one moment."""
+        batch = BatchStatement(BatchType.UNLOGGED)
+        batch.is_idempotent = True
+        for text, values in writes:
+            batch.add(self.statement(text).bind(values))
+        await self._run(batch, WRITE_SECONDS)
+
+    async def compare_and_set(self, text: str, values: Sequence[Any]) -> dict[str, Any] | None:
+        """Write if the condition holds; None where it did, else what is there.
+
+        Where the outcome of one try is unknown it is tried again, so a caller must recognise its own write.
+        """
+        rows = await self._run(self.statement(text).bind(values), WRITE_SECONDS, _CAS)
+        found: dict[str, Any] = rows[0]
+        return None if found.pop("[applied]", found.pop("applied", None)) else found
+
+    async def _run(self, statement: Statement, seconds: float, profile: object = EXEC_PROFILE_DEFAULT) -> Any:
+        deadline = time.monotonic() + seconds
+        pause = AGAIN_SECONDS
+        while True:
+            try:
+                return await self._send(statement, profile)
+            except _NOT_NOW as error:
+                if time.monotonic() + pause > deadline:
+                    raise Unavailable(
+                        f"The activity log cannot answer now: {_cause(error)}", retry_after=2
+                    ) from error
+                log.info("cassandra_again", error=_cause(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+            except cassandra.Unauthorized as error:
+                raise Unavailable(f"The activity log refused: {error}", retry_after=30) from error
+
+    def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        response = self.session.execute_async(statement, execution_profile=profile, timeout=ATTEMPT_SECONDS)
+        response.add_callbacks(
+            callback=partial(_hand_over, loop, future, _set_result),
+            errback=partial(_hand_over, loop, future, _set_exception),
+        )
+        return future
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        if self._cluster is not None:
+            self._cluster.shutdown()
+        self._cluster = self._session = None
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    put: Callable[[asyncio.Future[Any], Any], None],
+    value: Any,
+) -> None:
+    """From the driver's thread to ours."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(put, future, value)
+
+
+def _set_result(future: asyncio.Future[Any], rows: Any) -> None:
+    if not future.done():
+        future.set_result(list(rows) if rows is not None else [])
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _cause(error: BaseException) -> str:
+    """What a driver's error comes down to, in a line."""
+    if isinstance(error, NoHostAvailable):
+        if not isinstance(error.errors, dict):  # none was even tried
+            return "no node of it may be used: is the data centre (?dc=NAME) right?"
+        reasons = dict.fromkeys(f"{type(each).__name__}: {each}" for each in error.errors.values())
+        if any("auth" in reason.lower() for reason in reasons):
+            return f"the login failed: {'; '.join(reasons)[:500]}"
+        return f"no node answers: {'; '.join(reasons)[:500] or error}"
+    return f"{type(error).__name__}: {error}"[:500]

@@ -1,0 +1,322 @@
+"""The activity log on Cassandra, where it differs from the others: buckets, claims, crashes, clocks, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from backstory.errors import FieldErrors, SettingError, StorageError, Unavailable
+from backstory.live.hub import Hub
+from backstory.model.access import AuditEntry
+from backstory.model.activity import Activity
+from backstory.model.ids import new_contact_key
+from backstory.model.page import Filters, Place
+from backstory.store.log import cassandra_buckets
+from backstory.store.log.cassandra import Appended, CassandraLog
+from backstory.store.log.cassandra_session import CassandraSession, read_address
+from backstory.store.publish import NewRow
+from tests.servers.cassandra import CassandraCluster
+from tests.servers.programs import free_port
+from tests.store.support import ENTRY, NOON, publication
+
+KEYSPACE = "backstory_tests"
+HOUR = 3600 * 1_000_000
+DAY = 24 * HOUR
+
+
+class Audit:
+    """What was audited."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def __call__(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+
+def open_log(cluster: CassandraCluster, installation: str) -> CassandraLog:
+    """A process's log; each installation of the keyspace is empty at first."""
+    url = cluster.url(KEYSPACE, options=f"?installation={installation}")
+    opened = CassandraLog(read_address(url), Audit())
+    opened.open()
+    return opened
+
+
+@pytest.fixture
+async def log(
+    cassandra_cluster: CassandraCluster, request: pytest.FixtureRequest
+) -> AsyncIterator[CassandraLog]:
+    opened = open_log(cassandra_cluster, request.node.name)  # the test's own installation
+    yield opened
+    await opened.close()
+
+
+def rows(contact: bytes, count: int, chance: random.Random | None = None, span: int = 1) -> list[NewRow]:
+    chance = chance or random.Random(0)
+    items = [publication(at=NOON + chance.randrange(span), name=f"event {number}") for number in range(count)]
+    return [NewRow(item, contact, b"{}") for item in items]
+
+
+async def append(log: CassandraLog, *new: NewRow) -> list[Appended]:
+    results = await log.append(new)
+    assert all(isinstance(each, Appended) for each in results), results
+    return [each for each in results if isinstance(each, Appended)]
+
+
+async def whole(log: CassandraLog, contact: bytes, limit: int = 7) -> list[Activity]:
+    found: list[Activity] = []
+    after: Place | None = None
+    while True:
+        page = await log.page([contact], Filters(), after, limit)
+        found.extend(page.activities)
+        if page.next is None:
+            return found
+        after = page.next
+
+
+async def test_a_log_alone(log: CassandraLog) -> None:
+    contact = new_contact_key()
+    appended = await append(log, *rows(contact, 30, span=5 * 360 * DAY))
+    found = await whole(log, contact)
+    assert sorted(each.id for each in found) == [each.id for each in appended]
+    assert [(each.timestamp, each.id) for each in found] == sorted(
+        [(each.timestamp, each.id) for each in found], reverse=True
+    )
+    assert await log.get(appended[3].id) in found
+    assert [each.id for each in (await log.find(Filters(), None, 100)).activities] == [
+        each.id for each in found
+    ]
+    arrivals = await log.arrivals([contact], 0, 100)
+    assert [each.id for each in arrivals.events] == [each.id for each in appended]
+    assert (await log.stream_position()).position == appended[-1].id.position
+
+
+# Buckets.
+
+
+async def test_a_full_bucket_is_divided_and_pages_stay_whole(
+    log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cassandra_buckets, "FULL_ROWS", 8)
+    contact, chance = new_contact_key(), random.Random(3)
+    appended = []
+    for span in (1, DAY, 400 * DAY, HOUR):
+        appended += await append(log, *rows(contact, 40, chance, span))
+    found: list[Activity] = []
+    for limit in (1, 9, 100):
+        found = await whole(log, contact, limit)
+        assert len(found) == len(appended) == 160
+        places = [(each.timestamp, each.id) for each in found]
+        assert places == sorted(places, reverse=True)
+    found_everywhere = [each.id for each in (await log.find(Filters(name="event 7"), None, 100)).activities]
+    assert found_everywhere == [each.id for each in found if b'"event 7"' in each.body]
+
+
+async def test_a_fresh_process_learns_that_a_bucket_is_full(
+    cassandra_cluster: CassandraCluster, log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cassandra_buckets, "FULL_ROWS", 30)
+    monkeypatch.setattr(cassandra_buckets, "FIRST_COUNT_ROWS", 5)
+    contact = new_contact_key()
+    await append(log, *rows(contact, 40))
+    other = open_log(cassandra_cluster, "test_a_fresh_process_learns_that_a_bucket_is_full")
+    await append(other, *rows(contact, 5))
+    await other.settle()
+    chosen = other.bucket_of(contact, NOON)
+    assert chosen.level > 0
+    assert len(await whole(other, contact)) == 45
+    await other.close()
+
+
+# Replays and crashes.
+
+
+async def test_a_retry_finishes_what_a_crash_cut_off(
+    cassandra_cluster: CassandraCluster, log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is claimed, the process dies; the retry, with another content, gets and stores what was claimed."""
+    contact = new_contact_key()
+    first = NewRow(publication(id="evt-1", name="first", at=NOON), contact, b'{"first":1}')
+
+    async def crash(*_: object) -> None:
+        raise Unavailable("the process died here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("backstory.store.log.cassandra_session.CassandraSession.write_together", crash)
+        (result,) = await log.append([first])
+        assert isinstance(result, Unavailable)
+    assert await whole(log, contact) == []
+    assert await log.known([first.publication.idempotency or b""]) == {}
+    other = open_log(cassandra_cluster, "test_a_retry_finishes_what_a_crash_cut_off")
+    retry = NewRow(publication(id="evt-1", name="second", at=NOON + DAY), new_contact_key(), b"{}")
+    (finished,) = await append(other, retry)
+    assert finished.known is not None
+    assert (finished.known.contact_key, finished.known.origin) == (contact, b'{"first":1}')
+    (activity,) = await whole(log, contact)
+    assert (activity.id, activity.timestamp, activity.body) == (finished.id, NOON, first.publication.body)
+    assert [each.id for each in (await other.arrivals([contact], 0, 10)).events] == [finished.id]
+    assert (await append(log, first))[0].known == finished.known
+    assert len((await log.find(Filters(ref="evt-1"), None, 10)).activities) == 1
+    await other.close()
+
+
+async def test_what_is_healed_late_arrives_late(log: CassandraLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who watched all along hears of it: its id says when it came, its arrival when it was stored."""
+    contact = new_contact_key()
+    first = NewRow(publication(id="evt-1"), contact, b"{}")
+
+    async def crash(*_: object) -> None:
+        raise Unavailable("the process died here")
+
+    hour_ago = time.time_ns() - 3600 * 10**9
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time_ns", lambda: hour_ago)
+        patch.setattr("backstory.store.log.cassandra_session.CassandraSession.write_together", crash)
+        await log.append([first])
+    await append(log, *rows(contact, 1))
+    before = (await log.stream_position()).position
+    (finished,) = await append(log, first)
+    (event,) = (await log.arrivals([contact], before, 10)).events
+    assert isinstance(event, Activity)
+    assert event.id == finished.id
+    assert event.arrived is not None
+    assert event.arrived > before > event.id.position
+
+
+async def test_two_processes_race_for_one_key(cassandra_cluster: CassandraCluster, log: CassandraLog) -> None:
+    other = open_log(cassandra_cluster, "test_two_processes_race_for_one_key")
+    contact = new_contact_key()
+    items = [NewRow(publication(id="evt-1", name=f"try {number}"), contact, b"{}") for number in range(16)]
+    results = await asyncio.gather(
+        *(append(each, item) for item, each in zip(items, [log, other] * 8, strict=True))
+    )
+    assert len({each.id for (each,) in results}) == 1
+    assert [each.known for (each,) in results].count(None) == 1
+    assert len(await whole(log, contact)) == 1
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("postgresql://127.0.0.1/x", "expected cassandra://"),
+        ("cassandra:///x", "expected cassandra://"),
+        ("cassandra://127.0.0.1", "the keyspace is ''"),
+        ("cassandra://127.0.0.1/a-b", "the keyspace is 'a-b'"),
+        ("cassandra://127.0.0.1:x/a", "'127.0.0.1:x' is no HOST"),
+        ("cassandra://127.0.0.1/a?speed=9", "there is no option 'speed'"),
+        ("cassandra://127.0.0.1/a?consistency=one", "the consistency is 'one'"),
+        ("cassandra://127.0.0.1/a?replication=0", "the replication is '0'"),
+        ("cassandra://127.0.0.1/a?tls=maybe", "tls is 'maybe'"),
+    ],
+)
+def test_a_wrong_address_is_named(url: str, wrong: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(wrong)):
+        read_address(url)
+
+
+def test_what_cannot_be_reached_or_entered_is_named(cassandra_cluster: CassandraCluster) -> None:
+    for url, wrong in (
+        (cassandra_cluster.url(KEYSPACE, password="wrong"), "the login failed"),
+        (f"cassandra://127.0.0.1:{free_port()}/x", "no node answers"),
+        (cassandra_cluster.url(KEYSPACE, options="?dc=elsewhere"), "is the data centre"),
+    ):
+        with pytest.raises(StorageError, match=wrong) as error:
+            CassandraLog(read_address(url), Audit()).open()
+        assert "wrong" not in str(error.value)
+
+
+async def test_a_deleted_activity_is_not_brought_back_by_its_retry(log: CassandraLog) -> None:
+    contact = new_contact_key()
+    item = NewRow(publication(id="evt-1"), contact, b"{}")
+    (first,) = await append(log, item)
+    deletions = await asyncio.gather(*(log.delete(first.id, ENTRY) for _ in range(4)))
+    assert len([each for each in deletions if each is not None]) == 1
+    (again,) = await append(log, item)
+    assert again.known is not None
+    assert again.known.origin is None
+    assert await whole(log, contact) == []
+    assert (await log.find(Filters(), None, 10)).activities == ()
+
+
+async def test_words_across_contacts_are_refused(log: CassandraLog) -> None:
+    with pytest.raises(FieldErrors) as refusal:
+        await log.find(Filters(words=("paid",)), None, 10)
+    assert [(fault.field, fault.code) for fault in refusal.value.faults] == [("q", "inaccessible_field")]
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("minutes", [-7, 7])
+async def test_a_process_whose_clock_is_wrong_loses_nobody_anything(
+    cassandra_cluster: CassandraCluster,
+    log: CassandraLog,
+    request: pytest.FixtureRequest,
+    minutes: int,
+) -> None:
+    """Positions go by the cluster's clock, so a viewer who goes on behind one of them misses no other's."""
+    contact, real, real_ns = new_contact_key(), time.time, time.time_ns
+
+    def be_wrong() -> pytest.MonkeyPatch:
+        patch = pytest.MonkeyPatch()
+        patch.setattr("time.time", lambda: real() + minutes * 60)
+        patch.setattr("time.time_ns", lambda: real_ns() + minutes * 60 * 10**9)
+        return patch
+
+    patch = be_wrong()
+    wrong = open_log(cassandra_cluster, request.node.name)
+    await append(wrong, *rows(contact, 1))
+    position = (await wrong.stream_position()).position
+    patch.undo()
+    (right,) = await append(log, *rows(contact, 1))
+    patch = be_wrong()
+    (late,) = await append(wrong, *rows(contact, 1))
+    patch.undo()
+    for viewer in (log, wrong):
+        seen = await viewer.arrivals([contact], position - log.overlap, 10)
+        assert {right.id, late.id} <= {each.id for each in seen.events}
+    await wrong.close()
+
+
+# Those who follow live.
+
+
+async def test_a_viewer_hears_of_what_appears_behind_others(
+    cassandra_cluster: CassandraCluster, log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes write; what one began first is there only after the other's, and is told all the same, once."""
+    other = open_log(cassandra_cluster, "test_a_viewer_hears_of_what_appears_behind_others")
+    contact, hub = new_contact_key(), Hub(log)
+    await append(log, *rows(contact, 1))
+    position = await log.stream_position()
+    stream = hub.follow([contact], position, quiet_after=30)
+    told = [await anext(stream)]  # the last seconds come again
+    gate, slow = asyncio.Event(), CassandraSession.write_together
+
+    async def held(session: CassandraSession, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        if session is other._session:
+            await gate.wait()
+        await slow(session, writes)
+
+    monkeypatch.setattr(CassandraSession, "write_together", held)
+    behind = asyncio.create_task(append(other, *rows(contact, 1)))
+    (late,) = await append(log, *rows(contact, 1))
+    told.append(await anext(stream))
+    gate.set()
+    (early,) = await behind
+    assert early.id.position <= late.id.position
+    told.append(await anext(stream))
+    ids = [event.id for event in told if isinstance(event, Activity)]
+    assert ids[1:] == [late.id, early.id]
+    deletion = await other.delete(early.id, ENTRY)
+    assert await anext(stream) == deletion
+    await stream.aclose()
+    await hub.close()
+    await other.close()
