@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from tests.support import Installation, publish_request
+from tests.support import Installation, publish_request, wait_until
 from tests.ui.pages import Outline, Visitor, signed_in
 
-PAGES = ("/admin/keys", "/admin/sources", "/admin/rejected", "/admin/audit")
+PAGES = ("/admin/agents", "/admin/keys", "/admin/sources", "/admin/rejected", "/admin/audit")
 ISSUED = re.compile(r'<code id="key">(bs_[0-9a-f]+)</code>')
 
 
@@ -149,3 +149,72 @@ def test_a_long_list_has_pages(server: Installation) -> None:
         second = admin.get(older[1].replace("&amp;", "&")).text
         assert second.count('<li class="card">') == 2
         assert 'rel="next"' not in second
+
+
+def agent_number(page: str, email: str) -> str:
+    found = re.search(rf'/admin/agents/(\d+)"><b>[^<]*</b></a></td><td>{re.escape(email)}<', page)
+    assert found is not None
+    return found[1]
+
+
+def test_agents_are_let_in_changed_and_let_go(server: Installation) -> None:
+    with signed_in(server, "admin") as admin, Visitor(server) as other:
+        fields = {"name": "Nora <b>", "email": "nora@example.com", "role": "agent", "password": "first pass"}
+        answer = admin.submit("/admin/agents", page="/admin/agents", **fields)
+        path = answer.headers["Location"]
+        assert "Nora &lt;b&gt;" in admin.get(path).text
+        assert other.sign_in(email="nora@example.com", password="first pass").status_code == 303
+        assert other.get("/admin/agents").status_code == 403
+        admin.submit(path, page=path, what="role", role="admin")
+        wait_until(lambda: other.get("/admin/agents").status_code == 200)
+        admin.submit(path, page=path, what="password", password="second pass")
+        wait_until(lambda: other.get("/tickets").status_code == 303)
+        assert other.sign_in(email="nora@example.com", password="first pass").status_code == 401
+        assert other.sign_in(email="nora@example.com", password="second pass").status_code == 303
+        key = ISSUED.search(
+            admin.submit("/admin/keys", page="/admin/keys", kind="agent", agent="nora@example.com").text
+        )
+        assert key is not None
+        call = f"{server.url}/api/v2/rejected-requests"
+        assert httpx.get(call, auth=(key[1], "X")).status_code == 200
+        admin.submit(path, page=path, what="deactivate")
+        wait_until(lambda: other.get("/tickets").status_code == 303)
+        wait_until(lambda: httpx.get(call, auth=(key[1], "X")).status_code == 401)
+        assert other.sign_in(email="nora@example.com", password="second pass").status_code == 401
+        assert "Deactivated" in admin.get(path).text
+        admin.submit(path, page=path, what="reactivate")
+        assert other.sign_in(email="nora@example.com", password="second pass").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"email": "no email"}, "email"),
+        ({"email": "admin@example.com"}, "email"),
+        ({"name": " "}, "name"),
+        ({"password": "short"}, "password"),
+    ],
+)
+def test_nobody_is_let_in_by_a_faulty_form(admin: Visitor, fields: dict[str, str], name: str) -> None:
+    good = {"name": "Nora", "email": "nora@example.com", "role": "agent", "password": "long enough"}
+    answer = admin.submit("/admin/agents", page="/admin/agents", **good | fields)
+    assert answer.status_code == 400
+    assert f'id="w-{name}"' in answer.text
+    assert "long enough" not in answer.text
+
+
+@pytest.mark.parametrize("change", [{"what": "deactivate"}, {"what": "role", "role": "agent"}])
+def test_the_only_admin_stays(server: Installation, change: dict[str, str]) -> None:
+    with signed_in(server, "admin") as admin:
+        number = agent_number(admin.get("/admin/agents").text, "admin@example.com")
+        answer = admin.submit(f"/admin/agents/{number}", page="/admin/agents", **change)
+        assert answer.status_code == 409
+        assert "is the only admin" in answer.text
+        assert admin.get("/admin/agents").status_code == 200
+
+
+def test_there_is_no_such_agent(admin: Visitor) -> None:
+    assert admin.get("/admin/agents/999").status_code == 404
+    answer = admin.submit("/admin/agents/999", page="/admin/agents", what="deactivate")
+    assert answer.status_code == 404
+    assert admin.submit("/admin/agents/1", page="/admin/agents", what="promote").status_code == 404

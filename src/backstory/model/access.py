@@ -94,6 +94,19 @@ class Agent(Struct, frozen=True):
     created_at: Microseconds
 
 
+class Colleague(Struct, frozen=True):
+    """An agent as admins list them. Without a password nobody can sign in."""
+
+    id: int
+    email: str
+    name: str
+    role: Role
+    created_at: Microseconds
+    last_active_at: Microseconds | None
+    deactivated_at: Microseconds | None
+    has_password: bool
+
+
 class AuditEntry(Struct, frozen=True):
     """Who did what to what, when and from where; never a personal value."""
 

@@ -7,24 +7,35 @@ from typing import Any
 from urllib.parse import urlencode
 
 from backstory.errors import FieldErrors, NotFound, OperatorError
-from backstory.helpdesk.access import create_key
+from backstory.helpdesk.access import create_agent, create_key
 from backstory.helpdesk.sources import COUNTED, rejected_sources, set_minor_units, sources_health
+from backstory.helpdesk.staff import colleague, list_staff, set_active, set_password, set_role
 from backstory.http.message import Request, Response
 from backstory.http.query import is_number
 from backstory.http.services import Services
+from backstory.model.access import Role
 from backstory.model.moment import Microseconds, now, parse_moment
 from backstory.ui.clock import DAY, Clock, clock_of
-from backstory.ui.forms import Form, form_values, one_of, refuse, split_list
+from backstory.ui.forms import Form, form_values, one_of, refuse, split_list, with_faults
 from backstory.ui.render import redirect, show
 
-KEYS, SOURCES = "/admin/keys", "/admin/sources"
+AGENTS, KEYS, SOURCES = "/admin/agents", "/admin/keys", "/admin/sources"
+ROLES = (Role.AGENT.value, Role.ADMIN.value)
+TOLD = {
+    "role": "The role was changed.",
+    "password": "The password was changed; sessions with the old one have ended.",
+    "deactivate": "They were signed out, and their keys work no more.",
+    "reactivate": "They can sign in again.",
+}
+"""What a change of an agent is answered with."""
+
 PER_PAGE = 50
 HIGHEST = 2**63 - 1
 
 
 async def read_home(request: Request, services: Services) -> Response:
     """The first page for admins."""
-    return redirect(KEYS)
+    return redirect(AGENTS)
 
 
 def number_in_path(request: Request, what: str) -> int:
@@ -197,3 +208,71 @@ async def _read_page(
         return rows, None
     shown = rows[:PER_PAGE]
     return shown, f"{request.path}?{urlencode({**query, 'before': shown[-1][0]})}"
+
+
+# Agents.
+
+
+async def list_agents(request: Request, services: Services) -> Response:
+    """Who works here, and the form for somebody new."""
+    return await _agents(request, services, Form())
+
+
+async def _agents(request: Request, services: Services, form: Form, *, status: int = 200) -> Response:
+    staff = await list_staff(services.store.records)
+    staff.sort(key=lambda each: each.deactivated_at is not None)
+    return show(request, "admin/agents.html", status=status, staff=staff, form=form)
+
+
+async def add_agent(request: Request, services: Services) -> Response:
+    """Let somebody in, with a password that they are told."""
+    values = form_values(request)
+    email, name, password = (values.get(each, "") for each in ("email", "name", "password"))
+    try:
+        agent = await create_agent(
+            services.store.records,
+            email,
+            name,
+            Role(one_of(ROLES, values.get("role", ""))),
+            password,
+            request.audit("agent.create", "agent"),
+        )
+    except OperatorError as error:
+        text = str(error)
+        field = "password" if "password" in text else "name" if "name" in text else "email"
+        form = refuse(field, f"{text[:1].upper()}{text[1:]}.", values)
+        return await _agents(request, services, form, status=400)
+    return redirect(f"{AGENTS}/{agent.id}")
+
+
+async def read_agent(request: Request, services: Services) -> Response:
+    """An agent, and what can be changed of them."""
+    return await _agent(request, services, Form())
+
+
+async def _agent(request: Request, services: Services, form: Form, *, status: int = 200) -> Response:
+    found = await colleague(services.store.records, number_in_path(request, "agent"))
+    keys = [key for key in await services.store.records.keys() if key.agent == found.email]
+    in_force = sum(not _is_over(key.revoked_at, key.expires_at) for key in keys)
+    done = TOLD.get(dict(request.query()).get("done", ""), "")
+    return show(request, "admin/agent.html", status=status, agent=found, form=form, keys=in_force, done=done)
+
+
+async def change_agent(request: Request, services: Services) -> Response:
+    """Change an agent's role or password, let them go, or have them back: one of these."""
+    number, values = number_in_path(request, "agent"), form_values(request)
+    records, what = services.store.records, values.get("what", "")
+    entry = request.audit("agent.update", "agent")
+    try:
+        if what == "role":
+            await set_role(records, number, Role(one_of(ROLES, values.get("role", ""))), entry)
+        elif what == "password":
+            await set_password(records, number, values.get("password", ""), entry)
+        elif what in ("deactivate", "reactivate"):
+            entry = request.audit(f"agent.{what}", "agent")
+            await set_active(records, number, what == "reactivate", entry)
+        else:
+            raise NotFound("There is no such change of an agent.")
+    except FieldErrors as error:
+        return await _agent(request, services, with_faults({}, error), status=error.status)
+    return redirect(f"{AGENTS}/{number}?done={what}")

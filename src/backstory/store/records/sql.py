@@ -30,13 +30,17 @@ MAX_REJECTION_AGE = 30 * 24 * 3600 * 1_000_000
 
 
 def select_principal(connection: sa.Connection, key_hash: bytes) -> Principal | None:
-    """Whose key this is; None where it is unknown or revoked."""
+    """Whose key this is; None where it is unknown or revoked, or its agent does not work here any more."""
     row = connection.execute(
         sa.select(
             api_keys.c.id, api_keys.c.agent_id, api_keys.c.sources, api_keys.c.expires_at, agents.c.role
         )
         .select_from(api_keys.outerjoin(agents))
-        .where(api_keys.c.hash == key_hash, api_keys.c.revoked_at.is_(None))
+        .where(
+            api_keys.c.hash == key_hash,
+            api_keys.c.revoked_at.is_(None),
+            agents.c.deactivated_at.is_(None),
+        )
     ).one_or_none()
     if row is None:
         return None
