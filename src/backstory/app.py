@@ -19,6 +19,7 @@ from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.sessions import Sessions
 from backstory.helpdesk.tickets import Tickets
@@ -35,6 +36,7 @@ from backstory.observe import Metrics
 from backstory.store.base import Store
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
+from backstory.timeline.facets import SourcesHeard
 from backstory.timeline.read import Timeline
 from backstory.ui.door import PageDoor
 from backstory.ui.routes import PAGES
@@ -75,11 +77,12 @@ class Server:
         commit = GroupCommit(store, after_commit)
         files = AttachmentFiles(settings.attachments)
         senders = [Sender(address, name) for name, address in settings.mail.senders] if settings.mail else []
+        timeline = Timeline(store)
         self.services = Services(
             settings,
             store,
             commit,
-            Timeline(store),
+            timeline,
             hub,
             Authenticator(store.records),
             RejectedRequests(store.records),
@@ -91,6 +94,8 @@ class Server:
             Tickets(store.records, files, hub.notify_commit, settings.phone_region),
             Conversations(store.records, files, senders, hub.notify_commit),
             Attachments(store.records, files),
+            Sources(store.records),
+            SourcesHeard(timeline),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -16,14 +17,19 @@ from backstory.config import Settings
 from backstory.demo.story import requests
 from backstory.errors import OperatorError
 from backstory.helpdesk.access import create_agent, create_key
+from backstory.helpdesk.sources import set_minor_units
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
-from backstory.model.moment import now
+from backstory.model.activity import Publication
+from backstory.model.moment import now, parse_moment
 from backstory.store.base import Store
 
 EMAIL = "admin@example.com"
 ACCESS_FILE = "access.json"
 FILLING = "filling.db"
+MINOR_UNITS = ("stripe", "chargebee")
+"""The shop's sources that send amounts in cents."""
+
 _GROUP = 500
 _PRINCIPAL = Principal(0, None, Role.ADMIN, frozenset(), None)
 
@@ -54,6 +60,8 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
     store = open_store(replace(settings, database=filling))
     try:
         await _publish(store, show)
+        for source in MINOR_UNITS:
+            await set_minor_units(store.records, source, True, _entry("source.update"))
         password = f"demo-{secrets.token_hex(4)}"
         key = await _let_in(store, password)
     finally:
@@ -72,10 +80,9 @@ def _remove(filling: Path) -> None:
 
 
 async def _publish(store: Store, show: Callable[[float, str], None]) -> None:
-    arrival = Arrival(_PRINCIPAL, now())
     done = 0
     for group in _groups(requests(datetime.now(UTC))):
-        publications = [admit(json.dumps(request, ensure_ascii=False).encode(), arrival) for request in group]
+        publications = [_admit(request) for request in group]
         results = await store.publish(publications)
         for result in results:
             if isinstance(result, Exception):
@@ -84,8 +91,18 @@ async def _publish(store: Store, show: Callable[[float, str], None]) -> None:
         show(done, "activities")
 
 
-def _groups(items: Iterator[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
-    group: list[dict[str, object]] = []
+def _admit(request: dict[str, Any]) -> Publication:
+    """As it would have come in at its time."""
+    received = parse_moment(request["activity"]["timestamp"])
+    return admit(json.dumps(request, ensure_ascii=False).encode(), Arrival(_PRINCIPAL, received))
+
+
+def _entry(action: str) -> AuditEntry:
+    return AuditEntry(now(), "demo", action, action.partition(".")[0], "command line")
+
+
+def _groups(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
     for item in items:
         group.append(item)
         if len(group) == _GROUP:
@@ -97,7 +114,7 @@ def _groups(items: Iterator[dict[str, object]]) -> Iterator[list[dict[str, objec
 
 async def _let_in(store: Store, password: str) -> str:
     """An admin and a key for them."""
-    entry = AuditEntry(now(), "demo", "agent.create", "agent", "command line")
+    entry = _entry("agent.create")
     await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
     return await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
 

@@ -12,6 +12,7 @@ from backstory.helpdesk.attachments import Attachments
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
     RejectedRequests,
@@ -29,6 +30,7 @@ from backstory.model.access import Rejection
 from backstory.model.activity import Published
 from backstory.observe import Metrics
 from backstory.store.base import PublishResult, Store
+from backstory.timeline.facets import SourcesHeard
 from backstory.timeline.read import Timeline
 
 
@@ -50,6 +52,8 @@ class Services(NamedTuple):
     tickets: Tickets
     conversations: Conversations
     attachments: Attachments
+    sources: Sources
+    heard: SourcesHeard
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

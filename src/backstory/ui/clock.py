@@ -15,14 +15,14 @@ from backstory.model.moment import Microseconds, format_second, now, to_datetime
 
 ZONE_COOKIE = "zone"
 MAX_ZONE_NAME = 64
-DAY = 24 * 3600 * 1_000_000
 
 _TWELVE_HOURS = frozenset({"US", "CA", "AU", "NZ", "IN", "PH", "PK", "EG", "SA", "CO", "MX"})
 _MONTH_FIRST = frozenset({"US", "CA", "PH"})
 _GROUP_SIGN = {"de": ".", "es": ".", "it": ".", "nl": ".", "pt": ".", "da": ".", "id": ".", "tr": "."}
 _GROUP_SPACE = frozenset({"fr", "sv", "nb", "no", "fi", "pl", "cs", "ru", "uk", "hu", "sk", "bg"})
+DAY = 24 * 3600 * 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = ((DAY, "day"), (3600 * 1_000_000, "hour"), (60 * 1_000_000, "minute"))
+_UNITS = ((365 * 86_400, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 class Clock(NamedTuple):
@@ -106,11 +106,8 @@ class Clock(NamedTuple):
     def ago(self, at: Microseconds) -> str:
         """`3 minutes ago`, `in 2 days`."""
         gone = self.moment - at
-        for size, name in _UNITS:
-            if abs(gone) >= size:
-                count = abs(gone) // size
-                told = f"{self.number(count)} {name}{'s' if count != 1 else ''}"
-                return f"{told} ago" if gone > 0 else f"in {told}"
+        if told := duration(abs(gone) // 1_000_000):
+            return f"{told} ago" if gone > 0 else f"in {told}"
         return "just now" if gone >= 0 else "in a moment"
 
     def number(self, number: int) -> str:
@@ -118,11 +115,32 @@ class Clock(NamedTuple):
         sign = "\N{NARROW NO-BREAK SPACE}" if self.language in _GROUP_SPACE else None
         return f"{number:,}".replace(",", sign or _GROUP_SIGN.get(self.language, ","))
 
+    def ago_short(self, at: Microseconds) -> str:
+        """`3m ago`, `2d ago`: where there is little room."""
+        seconds = max(0, self.moment - at) // 1_000_000
+        for size, name in _UNITS:
+            if seconds >= size:
+                return f"{self.number(seconds // size)}{name[0]} ago"
+        return "just now"
+
+    def iso(self, at: Microseconds) -> str:
+        """For machines."""
+        return format_second(at // 1_000_000 * 1_000_000)
+
     def when(self, at: Microseconds) -> Markup:
         """A moment in a page: short, all of it behind."""
         return Markup('<time datetime="{}" title="{}">{}</time>').format(
             format_second(at), self.full(at), self.short(at)
         )
+
+
+def duration(seconds: int) -> str:
+    """A length of time in one unit; "" below a minute."""
+    for size, name in _UNITS:
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {name}{'s' if count != 1 else ''}"
+    return ""
 
 
 def to_moment(local: datetime) -> Microseconds:

@@ -25,23 +25,17 @@ ICONS = _read_icons()
 
 
 class Sprite:
-    """The icons of one page."""
+    """The icons of one page, or of a part that comes into it later."""
 
     def __init__(self) -> None:
         self._used: dict[str, None] = {}
 
     def use(self, name: str, size: str = "") -> Markup:
         """An icon at its place; what it means stands beside it as text."""
-        self.need(name)
+        assert name in ICONS, f"there is no icon {name} in {FOLDER}"
+        self._used[name] = None
         classes = f"icon {size}".strip()
         return Markup('<svg class="{}" aria-hidden="true"><use href="#i-{}"/></svg>').format(classes, name)
-
-    def need(self, *names: str) -> str:
-        """Icons that a script or a later answer brings into the page."""
-        for name in names:
-            assert name in ICONS, f"there is no icon {name} in {FOLDER}"
-            self._used[name] = None
-        return ""
 
     def __html__(self) -> str:
         """The sprite, to stand at the end of the page."""

@@ -60,11 +60,6 @@ _BY_WORD = {
     for word in words.split()
 }
 DEFAULT_ICON = "activity"
-ROW_ICONS = tuple(
-    sorted(
-        {icon for icon, _ in _ICONS} | {DEFAULT_ICON, "circle-x", "chevron-right", "layers", "pin", "ticket"}
-    )
-)
 
 
 def kind_of(name: str, object_type: str | None) -> Kind:
@@ -75,7 +70,7 @@ def kind_of(name: str, object_type: str | None) -> Kind:
 @functools.lru_cache(maxsize=2_048)
 def _kind_of(name: str, object_type: str) -> Kind:
     said, about = split_words(name), split_words(object_type)
-    found = _first_icon(about) or _first_icon(said) or DEFAULT_ICON
+    found = _first_icon(said) or _first_icon(about) or DEFAULT_ICON
     words = set(said)
     tone = "bad" if words & _BAD else "warn" if words & _WARN else "good" if words & _GOOD else "plain"
     return Kind(found, tone)

@@ -11,8 +11,9 @@ import jinja2
 
 from backstory.http.message import Request, Response
 from backstory.ui.assets import asset_url, takes_gzip
-from backstory.ui.clock import clock_of
+from backstory.ui.clock import clock_of, duration
 from backstory.ui.icons import Sprite
+from backstory.ui.rows import source_name
 from backstory.ui.visitor import form_token
 
 HTML = "text/html; charset=utf-8"
@@ -39,6 +40,9 @@ _environment = jinja2.Environment(
     auto_reload=False,
 )
 _environment.globals["asset_url"] = asset_url
+_environment.globals["duration"] = duration
+_environment.filters["kind"] = lambda view: type(view).__name__
+_environment.filters["source_name"] = source_name
 
 
 def show(

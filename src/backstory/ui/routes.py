@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from backstory.http.body import BodyRule
-from backstory.http.routes import Handler, Route
+from backstory.http.routes import EVENTS, Handler, Route
 from backstory.model.access import Right
-from backstory.ui import admin, assets, signing_in, tickets
+from backstory.ui import activities, admin, assets, contacts, live, signing_in, tickets
 from backstory.ui.forms import FORM
 
 STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")
 
 
-def page(method: str, path: str, right: Right, handler: Handler, body: BodyRule | None = None) -> Route:
+def page(
+    method: str,
+    path: str,
+    right: Right,
+    handler: Handler,
+    body: BodyRule | None = None,
+    answers: tuple[str, ...] = ("text/html",),
+) -> Route:
     """A page, or what a form on one is sent to."""
-    return Route(method, path, right, handler, body, answers=("text/html",), page=True)
+    return Route(method, path, right, handler, body, answers=answers, page=True)
 
 
 PAGES: tuple[Route, ...] = (
@@ -23,6 +30,15 @@ PAGES: tuple[Route, ...] = (
     page("POST", "/sign-out", Right.NONE, signing_in.sign_out, FORM),
     page("POST", "/preferences", Right.READ, signing_in.save_preferences, FORM),
     page("GET", "/tickets", Right.READ, tickets.list_tickets),
+    page("GET", "/contacts/{id}", Right.READ, contacts.read_contact),
+    page("POST", "/contacts/{id}/activities", Right.READ, contacts.log_by_hand, FORM),
+    page("GET", "/contacts/{id}/timeline/stream", Right.READ, live.stream_timeline, answers=EVENTS),
+    page("GET", "/activities", Right.READ, activities.find),
+    page("GET", "/activities/{id}", Right.READ, activities.read_page),
+    page("GET", "/activities/{id}/details", Right.READ, activities.read_part),
+    page("POST", "/activities/{id}/pin", Right.READ, activities.pin, FORM),
+    page("POST", "/activities/{id}/unpin", Right.READ, activities.unpin, FORM),
+    page("POST", "/activities/{id}/delete", Right.ADMIN, activities.delete, FORM),
     page("GET", "/admin", Right.ADMIN, admin.read_home),
     page("GET", "/admin/agents", Right.ADMIN, admin.list_agents),
     page("POST", "/admin/agents", Right.ADMIN, admin.add_agent, FORM),

@@ -47,7 +47,6 @@ class Activity(Struct, frozen=True):
     id: str
     contact_id: int
     at: Microseconds
-    place: str
     name: str
     description: str | None
     source: str
@@ -89,7 +88,6 @@ def read_activity(shown: Shown, minor_units: frozenset[str]) -> Activity:
         id=str(shown.activity.id),
         contact_id=shown.contact_id,
         at=at,
-        place=f"{at}.{shown.activity.id.position}",
         name=stored.name,
         description=stored.description,
         source=stored.source.name,

@@ -1,0 +1,92 @@
+"""A timeline that is open: what arrives is sent to it as rows, for the page to put in their places."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from backstory.http.activities import (
+    QUIET_SECONDS,
+    RIGHTS_SECONDS,
+    contact_id_of,
+    decode_position,
+    encode_position,
+    iter_reset,
+)
+from backstory.http.message import Request, Response
+from backstory.http.services import Services
+from backstory.live.hub import Event, Signal
+from backstory.model.activity import Activity, Deletion
+from backstory.model.page import Filters
+from backstory.store.base import Homes, StreamPosition
+from backstory.timeline.match import matches
+from backstory.timeline.read import Shown
+from backstory.ui.clock import Clock
+from backstory.ui.render import PAGE_HEADERS, render
+from backstory.ui.rows import read_activity
+from backstory.ui.timeline import query_filters, read_query, timeline_clock
+
+
+async def stream_timeline(request: Request, services: Services) -> Response:
+    """What arrives for a contact, as rows of its timeline."""
+    contact_id = contact_id_of(request)
+    contact = await services.timeline.contact(contact_id)
+    query = read_query(request)
+    clock = timeline_clock(request, contact, query)
+    filters = query_filters(query, clock)
+    after = next((value for name, value in request.query() if name == "after"), "")
+    start = decode_position(request.header(b"last-event-id") or after)
+    homes = await services.timeline.homes(contact_id)
+    pieces = iter_reset() if start is None else _rows(request, services, homes, start, filters, clock)
+    headers = {**PAGE_HEADERS, "X-Accel-Buffering": "no"}
+    return Response(content_type="text/event-stream; charset=utf-8", headers=headers, stream=pieces)
+
+
+async def _rows(
+    request: Request, services: Services, homes: Homes, start: StreamPosition, filters: Filters, clock: Clock
+) -> AsyncGenerator[bytes]:
+    services.metrics.viewers.inc()
+    checked = sent = time.monotonic()
+    try:
+        yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
+        async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
+            async for event in events:
+                if time.monotonic() - checked >= RIGHTS_SECONDS:
+                    if await services.sessions.session(request.token) is None:
+                        return
+                    checked = time.monotonic()
+                if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
+                    continue
+                piece = await _event(request, services, event, homes.contact_id, filters, clock)
+                if piece is not None:
+                    yield _with_position(piece, event, start.generation)
+                    sent = time.monotonic()
+    finally:
+        services.metrics.viewers.dec()
+
+
+async def _event(
+    request: Request, services: Services, event: Event, contact_id: int, filters: Filters, clock: Clock
+) -> str | None:
+    """The event's name and data; None where the viewer need not know."""
+    if event is Signal.RESET:
+        return "event: reset\ndata: -"
+    if event is Signal.QUIET:
+        return ": still here"
+    if isinstance(event, Deletion):
+        return f"event: deleted\ndata: {event.id}"
+    if not isinstance(event, Activity) or not matches(event, filters):
+        return None
+    known = await services.sources.known()
+    row = read_activity(Shown(event, contact_id), known.minor_units)
+    day = clock.day_of(event.timestamp)
+    text = render(request, "_live_row.html", row=row, clock=clock, date=day.isoformat(), label=clock.day(day))
+    return "event: activity\n" + "\n".join(f"data: {line}" for line in text.splitlines())
+
+
+def _with_position(piece: str, event: Event, generation: str) -> bytes:
+    if isinstance(event, Signal):
+        return f"{piece}\n\n".encode()
+    position = event.position if isinstance(event, Deletion) else event.id.position
+    return f"{piece}\nid: {encode_position(StreamPosition(generation, position))}\n\n".encode()
