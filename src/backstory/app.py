@@ -20,6 +20,7 @@ from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.helpdesk.known_sources import Sources
+from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.sessions import Sessions
 from backstory.helpdesk.tickets import Tickets
@@ -88,6 +89,7 @@ class Server:
             RejectedRequests(store.records),
             Contacts(store.records, settings.phone_region),
             Companies(store.records),
+            Merges(store.records, settings.phone_region),
             metrics,
             write_documentation(ROUTES),
             Sessions(store.records),

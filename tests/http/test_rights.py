@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -15,7 +16,9 @@ from backstory.http.routes import ROUTES, Route
 from backstory.model.access import AuditEntry, Right
 from backstory.model.moment import now
 from backstory.store.sqlite import SqliteStore
-from tests.http.test_publish import email, publish
+from tests.http.test_contact_changes import made
+from tests.http.test_merges import merged
+from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import Installation, publish_request, wait_until
 
@@ -77,6 +80,21 @@ def attachment_address(client: httpx.Client) -> str:
     return str(answer.json()["attachments"][0]["attachment_url"])
 
 
+def path_of_two_contacts(client: httpx.Client, path: str) -> str:
+    """A path that names a merge, or a suggestion, of two contacts."""
+    if "{merge_id}" in path:
+        one, other = made(client)["id"], made(client)["id"]
+        return path.replace("{merge_id}", str(merged(client, one, other)[0]))
+    if "{other_id}" in path:
+        twitter = unique()
+        one, other = made(client), made(client, twitter_id=twitter)
+        publish(client, publish_request(contact={"email": one["email"], "twitter_id": twitter}))
+        return re.sub(r"contacts/[0-9]+", f"contacts/{one['id']}", path).replace(
+            "{other_id}", str(other["id"])
+        )
+    return path
+
+
 @pytest.mark.parametrize("kind", MAY)
 @pytest.mark.parametrize("route", ROUTES, ids=name)
 def test_rights(
@@ -93,9 +111,12 @@ def test_rights(
         asked = api.post("/api/v2/tickets", json=ticket).json()["id"]
         number = str(api.post(f"/api/v2/tickets/{asked}/notes", json={"body": "Odd"}).json()["id"])
     path = route.path.replace("{id}", number)
+    path = path_of_two_contacts(api, path)
     if route.path.startswith("/attachments/"):
         path = attachment_address(api).removeprefix(shared_server.url)
-    two = [api.post("/api/v2/tickets", json=ticket).json()["id"] for _ in range(2 * ("merge" in path))]
+    two = [
+        api.post("/api/v2/tickets", json=ticket).json()["id"] for _ in range(2 * ("tickets/merge" in path))
+    ]
     body: Any = {
         "/api/v2/tickets": ticket,
         "/api/v2/tickets/{id}": {"priority": 2},
@@ -107,6 +128,10 @@ def test_rights(
         BATCH: {"activities": []},
         "/api/v2/contacts": {"name": "A", "email": email()},
         "/api/v2/contacts/{id}": {"job_title": "Chef"},
+        "/api/v2/contacts/merge": {
+            "primary_contact_id": published["contact_id"],
+            "secondary_contact_ids": [made(api)["id"]],
+        },
         "/api/v2/companies": {"name": email()},
         "/api/v2/companies/{id}": {"note": "Big cups"},
     }.get(route.path)
@@ -135,7 +160,12 @@ def test_the_routes_are_those_of_the_contract() -> None:
     """A new route must be given its right here too: the table above only holds the server to the list."""
     rights = {name(route).removeprefix("GET ").replace("/api/v2", ""): route.right for route in ROUTES}
     admin = {path for path, right in rights.items() if right is Right.ADMIN}
-    assert admin == {"DELETE /contact-activities/{id}", "/rejected-requests", "/audit-log"}
+    assert admin == {
+        "DELETE /contact-activities/{id}",
+        "POST /contacts/merges/{merge_id}/undo",
+        "/rejected-requests",
+        "/audit-log",
+    }
     assert {path for path, right in rights.items() if right is Right.NONE} == {
         *(path for path in rights if path.startswith("/api/docs")),
         "/openapi.json",

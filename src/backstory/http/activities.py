@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
@@ -23,6 +24,7 @@ from backstory.errors import (
     NotFound,
     RequestError,
 )
+from backstory.helpdesk.merges import Standing
 from backstory.http.message import NDJSON_TYPE, Request, Response, no_content
 from backstory.http.query import (
     FIND_PARAMETERS,
@@ -266,7 +268,7 @@ def _page_response(request: Request, page: WrittenPage) -> Response:
         url = request.url(request.path, [*kept, ("cursor", encode_cursor(page.next))])
         headers["Link"] = f'<{url}>; rel="next"'
     if page.position is not None:
-        headers["X-Stream-Position"] = encode_position(page.position)
+        headers["X-Stream-Position"] = encode_position(page.position, page.homes)
     return Response(page.text, headers=headers)
 
 
@@ -283,27 +285,38 @@ async def delete_activity(request: Request, services: Services) -> Response:
 # Following live.
 
 
-def encode_position(position: StreamPosition) -> str:
-    """A place in the order of arrival, opaque to the viewer."""
-    return f"{position.generation}-{position.position:x}"
+def encode_position(position: StreamPosition, homes: Homes | None) -> str:
+    """A place in the order of arrival at some homes, opaque to the viewer."""
+    return f"{position.generation}{_mark(homes)}-{position.position:x}"
 
 
-def decode_position(text: str) -> StreamPosition | None:
-    """Read a position; None where it is not one of ours, which a viewer is told by `reset`."""
-    generation, _, digits = text.rpartition("-")
-    return StreamPosition(generation, int(digits, 16)) if _POSITION.fullmatch(digits) else None
+def decode_position(text: str, homes: Homes) -> StreamPosition | None:
+    """Read a position; None where it is not one of ours or of other homes, which a viewer is told by `reset`."""
+    before, _, digits = text.rpartition("-")
+    generation, dot, mark = before.partition(".")
+    if not _POSITION.fullmatch(digits) or f"{dot}{mark}" != _mark(homes):
+        return None
+    return StreamPosition(generation, int(digits, 16))
+
+
+def _mark(homes: Homes | None) -> str:
+    """What tells a position of one list of homes from that of another: a merge or its undoing lies between them."""
+    if homes is None or len(homes.keys) == 1:
+        return ""
+    return "." + hashlib.sha256(b"".join(sorted(homes.keys))).hexdigest()[:8]
 
 
 async def stream_activities(request: Request, services: Services) -> Response:
     """A contact's timeline, live, as Server-Sent Events."""
     after = [value for name, value in request.query() if name == "after"]
     last = request.header(b"last-event-id") or (after[-1] if after else None)
-    homes = await services.timeline.homes(contact_id_of(request))
+    contact_id = contact_id_of(request)
+    followed = await follow_contact(services, contact_id)
     current = await services.store.log.stream_position()
-    start = current if last is None else decode_position(last)
+    start = current if last is None else decode_position(last, followed.homes)
     if start is None:
         return _stream(iter_reset())
-    return _stream(_events(request, services, homes, start))
+    return _stream(_events(request, services, followed, start))
 
 
 def _stream(pieces: AsyncGenerator[bytes]) -> Response:
@@ -322,22 +335,57 @@ async def iter_reset() -> AsyncGenerator[bytes]:
 _RESET = b"event: reset\ndata: {}\n\n"
 
 
+class Followed(NamedTuple):
+    """Whom a stream follows: the number that was asked for, and who stood for whom when its homes were read."""
+
+    contact_id: int
+    homes: Homes
+    standing: Standing
+
+
+async def follow_contact(services: Services, contact_id: int) -> Followed:
+    """Whom a stream of a contact follows from now on.
+
+    Raises:
+        NotFound: there is no contact with this number.
+    """
+    standing = await services.merges.standing()  # before the homes: what changes in between is noticed
+    return Followed(contact_id, await services.timeline.homes(contact_id), standing)
+
+
+async def follow_on(services: Services, followed: Followed) -> Followed | None:
+    """The same as before; None where the contact has other homes: merged, parted or erased, it has another timeline."""
+    standing = await services.merges.standing()
+    if standing == followed.standing:
+        return followed
+    try:
+        homes = await services.timeline.homes(followed.contact_id)
+    except NotFound:
+        return None
+    return followed._replace(standing=standing) if homes == followed.homes else None
+
+
 async def _events(
-    request: Request, services: Services, homes: Homes, start: StreamPosition
+    request: Request, services: Services, followed: Followed, start: StreamPosition
 ) -> AsyncGenerator[bytes]:
+    homes = followed.homes
     services.metrics.viewers.inc()
     checked = sent = time.monotonic()
     try:
-        yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
+        yield f"retry: 2000\nid: {encode_position(start, homes)}\n\n".encode()
         async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
             async for event in events:
                 if time.monotonic() - checked >= RIGHTS_SECONDS:
                     if not await _may_still_read(request, services):
                         return
+                    if (still := await follow_on(services, followed)) is None:
+                        yield _RESET
+                        return
+                    followed = still
                     checked = time.monotonic()
                 if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
                     continue
-                if (piece := _event_text(event, homes.contact_id, start.generation)) is not None:
+                if (piece := _event_text(event, homes, start.generation)) is not None:
                     yield piece
                     sent = time.monotonic()
     finally:
@@ -353,7 +401,7 @@ async def _may_still_read(request: Request, services: Services) -> bool:
     return principal.may(Right.READ)
 
 
-def _event_text(event: Event, contact_id: int, generation: str) -> bytes | None:
+def _event_text(event: Event, homes: Homes, generation: str) -> bytes | None:
     if event is Signal.RESET:
         return _RESET
     if event is Signal.QUIET:
@@ -361,10 +409,10 @@ def _event_text(event: Event, contact_id: int, generation: str) -> bytes | None:
     if isinstance(event, Signal):
         return None
     if isinstance(event, Deletion):
-        name, data = b"deleted", b'{"id":"%s","contact_id":%d}' % (str(event.id).encode(), contact_id)
+        name, data = b"deleted", b'{"id":"%s","contact_id":%d}' % (str(event.id).encode(), homes.contact_id)
     else:
-        name, data = b"activity", event.answer(contact_id)
-    id_ = encode_position(StreamPosition(generation, event.arrival)).encode()
+        name, data = b"activity", event.answer(homes.contact_id)
+    id_ = encode_position(StreamPosition(generation, event.arrival), homes).encode()
     return b"event: %s\nid: %s\n%s\n\n" % (name, id_, b"\n".join(_data_lines(data)))
 
 

@@ -92,6 +92,14 @@ NEW_CONTACT = check_object(_FIELDS | {"custom_fields": ANY_CUSTOM_FIELDS}, READO
 CONTACT_CHANGE = check_object(for_change(_FIELDS) | {"custom_fields": ANY_CUSTOM_FIELDS}, READONLY)
 
 
+_UNITED = ("tags", "other_companies")
+MERGE_FIELDS = {
+    **{name: field for name, field in for_change(_FIELDS).items() if name not in _UNITED},
+    "company_ids": Field(check_list(check_id, MAX_OTHER_COMPANIES)),
+}
+"""The values that can be chosen for a merge; lists that both have are united anyway."""
+
+
 @functools.lru_cache(maxsize=16)
 def _check(fields: tuple[CustomField, ...], *, change: bool) -> Check:
     """The check of a contact on an installation with these custom fields."""

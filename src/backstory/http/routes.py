@@ -16,6 +16,7 @@ from backstory.http import (
     contacts,
     conversations,
     docs,
+    merges,
     service,
     tickets,
 )
@@ -51,6 +52,7 @@ EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",),
 ANYTHING = ("*/*",)
 
 API = "/api/v2"
+SUGGESTION = f"{API}/contacts/{{id}}/merge_suggestions/{{other_id}}"
 METRICS = "/metrics"
 
 ROUTES: tuple[Route, ...] = (
@@ -75,6 +77,12 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", f"{API}/contacts/{{id}}", Right.READ, contacts.delete_contact),
     Route("PUT", f"{API}/contacts/{{id}}/restore", Right.READ, contacts.restore_contact),
     Route("PUT", f"{API}/contacts/{{id}}/send_invite", Right.READ, contacts.send_invite),
+    Route("POST", f"{API}/contacts/merge", Right.READ, merges.merge_contacts, RECORD),
+    Route("GET", f"{API}/contacts/{{id}}/merges", Right.READ, merges.list_merges),
+    Route("POST", f"{API}/contacts/merges/{{merge_id}}/undo", Right.ADMIN, merges.undo_merge),
+    Route("GET", f"{API}/contacts/{{id}}/merge_suggestions", Right.READ, merges.list_suggestions),
+    Route("POST", f"{SUGGESTION}/accept", Right.READ, merges.accept_suggestion),
+    Route("POST", f"{SUGGESTION}/dismiss", Right.READ, merges.dismiss_suggestion),
     Route("POST", f"{API}/companies", Right.READ, companies.create_company, RECORD),
     Route("GET", f"{API}/companies", Right.READ, companies.list_companies),
     Route("GET", f"{API}/companies/autocomplete", Right.READ, companies.suggest_companies),

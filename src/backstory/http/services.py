@@ -13,6 +13,7 @@ from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.known_sources import Sources
+from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
     RejectedRequests,
@@ -46,6 +47,7 @@ class Services(NamedTuple):
     rejected: RejectedRequests
     contacts: Contacts
     companies: Companies
+    merges: Merges
     metrics: Metrics
     documentation: Documentation
     sessions: Sessions

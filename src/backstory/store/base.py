@@ -64,11 +64,15 @@ class TimelineRead(Struct, frozen=True):
 
 
 class WrittenPage(Struct, frozen=True):
-    """A page as the API answers it: the JSON array, where it goes on, and the stream position of a first page."""
+    """A page as the API answers it: the JSON array, where it goes on, and the stream position of a first page.
+
+    `homes` are those of the contact whose timeline it is.
+    """
 
     text: bytes
     next: Place | None
     position: StreamPosition | None = None
+    homes: Homes | None = None
 
 
 class ActivityLog(Protocol):

@@ -166,7 +166,7 @@ class SqliteStore:
             if homes is None:
                 return None
             position = read_stream_position(raw) if after is None else None  # before the page, as above
-            return WrittenPage(*write_page(raw, homes, filters, after, limit), position)
+            return WrittenPage(*write_page(raw, homes, filters, after, limit), position, homes)
 
         return await self.database.read(work)
 

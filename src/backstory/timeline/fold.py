@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from msgspec import Struct
 
 from backstory.model.page import Place
-from backstory.store.base import StreamPosition
+from backstory.store.base import Homes, StreamPosition
 from backstory.timeline.read import Shown, ShownPage
 
 SHORTEST_RUN = 3
@@ -27,6 +27,7 @@ class FoldedPage(Struct, frozen=True):
     groups: tuple[tuple[Shown, ...], ...]
     next: Place | None
     position: StreamPosition | None
+    homes: Homes | None = None
 
 
 def fold(activities: Iterable[Shown], likeness: Likeness) -> list[tuple[Shown, ...]]:
@@ -69,9 +70,9 @@ async def read_folded(
         found.extend(page.activities)
         groups = fold(found, likeness)
     if len(groups) <= limit:
-        return FoldedPage(tuple(groups), page.next, first.position)
+        return FoldedPage(tuple(groups), page.next, first.position, first.homes)
     last = groups[limit - 1][-1].activity
-    return FoldedPage(tuple(groups[:limit]), Place(last.timestamp, last.id), first.position)
+    return FoldedPage(tuple(groups[:limit]), Place(last.timestamp, last.id), first.position, first.homes)
 
 
 def _size(found: list[Shown]) -> int:

@@ -26,16 +26,20 @@ class Shown(Struct, frozen=True):
 
 
 class ShownPage(Struct, frozen=True):
-    """A page of activities, newest first; `position` is where a live stream goes on, on a first page."""
+    """A page of activities, newest first; `position` is where a live stream goes on, on a first page.
+
+    `homes` are those of the contact whose timeline it is.
+    """
 
     activities: tuple[Shown, ...]
     next: Place | None
     position: StreamPosition | None = None
+    homes: Homes | None = None
 
     def written(self) -> WrittenPage:
         """The page as the API answers it."""
         return WrittenPage(
-            join_answers([each.answer() for each in self.activities]), self.next, self.position
+            join_answers([each.answer() for each in self.activities]), self.next, self.position, self.homes
         )
 
 
@@ -77,8 +81,10 @@ class Timeline:
         activity = await self._store.log.get(activity_id)
         if activity is None:
             raise NotFound(f"There is no activity {activity_id}.")
-        (shown,) = await self._show([activity])
-        return shown
+        shown = await self._show([activity])
+        if not shown:  # its contact was erased, and it is about to be
+            raise NotFound(f"There is no activity {activity_id}.")
+        return shown[0]
 
     async def page(self, contact_id: int, filters: Filters, after: Place | None, limit: int) -> ShownPage:
         """A page of a contact's timeline, newest first.
@@ -90,7 +96,7 @@ class Timeline:
         if read is None:
             raise _no_contact(contact_id)
         shown = tuple(Shown(activity, read.homes.contact_id) for activity in read.page.activities)
-        return ShownPage(shown, read.page.next, read.position)
+        return ShownPage(shown, read.page.next, read.position, read.homes)
 
     async def written_page(
         self, contact_id: int, filters: Filters, after: Place | None, limit: int

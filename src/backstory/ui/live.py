@@ -9,9 +9,12 @@ from contextlib import aclosing
 from backstory.http.activities import (
     QUIET_SECONDS,
     RIGHTS_SECONDS,
+    Followed,
     contact_id_of,
     decode_position,
     encode_position,
+    follow_contact,
+    follow_on,
     iter_reset,
 )
 from backstory.http.message import Request, Response
@@ -36,31 +39,41 @@ async def stream_timeline(request: Request, services: Services) -> Response:
     clock = timeline_clock(request, contact, query)
     filters = query_filters(query, clock)
     after = next((value for name, value in request.query() if name == "after"), "")
-    start = decode_position(request.header(b"last-event-id") or after)
-    homes = await services.timeline.homes(contact_id)
-    pieces = iter_reset() if start is None else _rows(request, services, homes, start, filters, clock)
+    followed = await follow_contact(services, contact_id)
+    start = decode_position(request.header(b"last-event-id") or after, followed.homes)
+    pieces = iter_reset() if start is None else _rows(request, services, followed, start, filters, clock)
     headers = {**PAGE_HEADERS, "X-Accel-Buffering": "no"}
     return Response(content_type="text/event-stream; charset=utf-8", headers=headers, stream=pieces)
 
 
 async def _rows(
-    request: Request, services: Services, homes: Homes, start: StreamPosition, filters: Filters, clock: Clock
+    request: Request,
+    services: Services,
+    followed: Followed,
+    start: StreamPosition,
+    filters: Filters,
+    clock: Clock,
 ) -> AsyncGenerator[bytes]:
+    homes = followed.homes
     services.metrics.viewers.inc()
     checked = sent = time.monotonic()
     try:
-        yield f"retry: 2000\nid: {encode_position(start)}\n\n".encode()
+        yield f"retry: 2000\nid: {encode_position(start, homes)}\n\n".encode()
         async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
             async for event in events:
                 if time.monotonic() - checked >= RIGHTS_SECONDS:
                     if await services.sessions.session(request.token) is None:
                         return
+                    if (still := await follow_on(services, followed)) is None:
+                        yield b"event: reset\ndata: -\n\n"
+                        return
+                    followed = still
                     checked = time.monotonic()
                 if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
                     continue
                 piece = await _event(request, services, event, homes.contact_id, filters, clock)
                 if piece is not None:
-                    yield _with_position(piece, event, start.generation)
+                    yield _with_position(piece, event, homes, start.generation)
                     sent = time.monotonic()
     finally:
         services.metrics.viewers.dec()
@@ -85,8 +98,8 @@ async def _event(
     return "event: activity\n" + "\n".join(f"data: {line}" for line in text.splitlines())
 
 
-def _with_position(piece: str, event: Event, generation: str) -> bytes:
+def _with_position(piece: str, event: Event, homes: Homes, generation: str) -> bytes:
     if isinstance(event, Signal):
         return f"{piece}\n\n".encode()
-    position = event.position if isinstance(event, Deletion) else event.id.position
-    return f"{piece}\nid: {encode_position(StreamPosition(generation, position))}\n\n".encode()
+    position = StreamPosition(generation, event.arrival)
+    return f"{piece}\nid: {encode_position(position, homes)}\n\n".encode()

@@ -390,7 +390,7 @@ def _narrowed(query: Query, address: _Address) -> Iterator[Choice]:
 def _stream_address(contact_id: int, query: Query, page: FoldedPage) -> str | None:
     if page.position is None:
         return None
-    pairs = [("after", encode_position(page.position)), *query.pairs()]
+    pairs = [("after", encode_position(page.position, page.homes)), *query.pairs()]
     return f"/contacts/{contact_id}/timeline/stream?{urlencode(pairs)}"
 
 

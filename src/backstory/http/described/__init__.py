@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backstory.http.described import activities, administration, companies, contacts, service, tickets
+from backstory.http.described import activities, administration, companies, contacts, merges, service, tickets
 from backstory.http.described.activities import FIRST_STEPS
 from backstory.http.described.faults import CODES, REQUEST_CODES, error_schemas
 from backstory.http.described.shared import HEADERS, PARAMETERS, USUAL_HEADERS
@@ -40,6 +40,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     activities.PUBLISH,
     activities.READ,
     contacts.CHAPTER,
+    merges.CHAPTER,
     companies.CHAPTER,
     tickets.CHAPTER,
     administration.CHAPTER,

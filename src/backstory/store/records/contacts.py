@@ -339,10 +339,13 @@ def update_contact(
     changes: Mapping[str, Any],
     region: str | None,
     now: Microseconds,
+    *,
+    give_up: bool = True,
 ) -> Contact:
     """Change fields of a contact (names of `NewContact`); None takes a value away. The contact as it is then.
 
-    `custom_fields` are changed one by one; lists are replaced.
+    `custom_fields` are changed one by one; lists are replaced. Without `give_up` all that found the contact before
+    still finds it, and its `other_emails` only grow.
 
     Raises:
         FieldErrors: as `insert_contact`.
@@ -352,9 +355,10 @@ def update_contact(
     values = {name: value for name, value in changes.items() if name in contacts.c}
     wanted, given_up = _identifier_changes(contact, changes)
     _refuse_taken(connection, wanted, homes)
-    _give_up(connection, homes, given_up)
+    if give_up:
+        _give_up(connection, homes, given_up)
     _claim(connection, contact.id, _unowned(connection, homes, wanted), now)
-    values |= _change_numbers(connection, contact, homes, changes, region)
+    values |= _change_numbers(connection, contact, homes, changes, region, give_up=give_up)
     if "email" in changes:
         values["email"] = changes["email"]
         if contact.company_id is None and "company_id" not in changes:
@@ -438,6 +442,8 @@ def _change_numbers(
     homes: Sequence[int],
     changes: Mapping[str, Any],
     region: str | None,
+    *,
+    give_up: bool,
 ) -> dict[str, Any]:
     fields = [name for name in ("phone", "mobile") if name in changes]
     if not fields:
@@ -445,8 +451,9 @@ def _change_numbers(
     numbers = {name: changes.get(name, getattr(contact, name)) for name in ("phone", "mobile")}
     kept = {phone_key(number, region) for number in numbers.values() if number}
     before = {phone_key(old, region) for name in fields if (old := getattr(contact, name))}
-    held = sa.and_(contact_phones.c.contact_id.in_(homes))
-    connection.execute(contact_phones.delete().where(held, contact_phones.c.number.in_(before - kept)))
+    if give_up:
+        held, gone = contact_phones.c.contact_id.in_(homes), contact_phones.c.number.in_(before - kept)
+        connection.execute(contact_phones.delete().where(held, gone))
     query = sa.select(contact_phones.c.number).where(contact_phones.c.contact_id.in_(homes))
     keep_numbers(connection, contact.id, kept - set(connection.scalars(query)))
     return {name: changes[name] for name in fields}
