@@ -37,7 +37,12 @@ MIN_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL database when two connections checkpoint at the same moment."""
 
 READERS = 3
-CHECKPOINT_PAGES = 8192
+CHECKPOINT_SECONDS = 0.5
+"""How often a thread of the owner copies what was committed from the log into the file, beside the writer."""
+
+CHECKPOINT_PAGES = 16 * 1024
+"""From how many pages on the writer copies the rest, so that the log begins afresh: under load it never rests."""
+
 CHORE_PAUSE = 0.001
 """Seconds that the jobs have between two pieces of the chore, so that a failing chore does not spin."""
 
@@ -160,6 +165,8 @@ class SqliteDatabase:
             for number in range(READERS)
         ]
         self._writer = threading.Thread(target=self._run_writer, name="writer", daemon=True)
+        self._checkpointer = threading.Thread(target=self._run_checkpoints, name="checkpoints", daemon=True)
+        self._stopping = threading.Event()
         self._at_once: Transaction | None = None
         self._at_once_lock = threading.Lock()
         self._closing = False
@@ -186,7 +193,8 @@ class SqliteDatabase:
             )
         self._lock = _lock_owner(self.path, self._ownership)
         self.owned = self._lock is not None or self._ownership is Ownership.LENT
-        if not self.owned or self._lends:
+        self._keeps = self.owned and not self._lends
+        if not self._keeps:
             self.chore = None  # another process does it, also for what this one writes
         try:
             self._connection = self._connect()
@@ -198,7 +206,8 @@ class SqliteDatabase:
             self._release()
             raise
         self._transaction = self._over(self._connection)
-        for thread in (self._writer, *self._readers):
+        keepers = (self._checkpointer,) if self._keeps else ()
+        for thread in (self._writer, *self._readers, *keepers):
             thread.start()
 
     @contextmanager
@@ -239,9 +248,7 @@ class SqliteDatabase:
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
-        connection.execute(
-            f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self.owned and not self._lends else 0}"
-        )
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self._keeps else 0}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if migrations.is_current(connection):
@@ -339,6 +346,14 @@ class SqliteDatabase:
                 return
             self._run_job(job)
 
+    def _run_checkpoints(self) -> None:
+        """Copy pages beside the writer, who would stand still for the disk: to random places, where there is much."""
+        connection = self._connect()
+        while not self._stopping.wait(CHECKPOINT_SECONDS):
+            with suppress(sqlite3.Error):  # the disk is full, say: the writer meets it too, and tells
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection.close()
+
     def _run_job(self, job: _Job) -> None:
         try:
             with self._begin() as transaction:
@@ -378,6 +393,9 @@ class SqliteDatabase:
         self._closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
+        self._stopping.set()
+        if self._keeps:
+            await asyncio.to_thread(self._checkpointer.join)
         if self.chore is not None:
             self.chore.close()
         for _ in self._readers:
