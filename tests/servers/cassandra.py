@@ -35,6 +35,9 @@ JAVA = (11, 17)
 START_SECONDS = 90
 USER, PASSWORD = "backstory", "correct horse battery"
 FIRST_USER = "cassandra"  # a new cluster's own; its password is its name
+KEYSPACE = "backstory_tests"
+"""Of all tests that keep to an installation of their own in it: to make one takes ten seconds."""
+
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 _counter = itertools.count(1)

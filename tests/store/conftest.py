@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from backstory.store.base import Store
+from backstory.store.cassandra import CassandraStore
 from backstory.store.log import postgres_index, sqlite_index
 from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
+from tests.servers.cassandra import KEYSPACE, CassandraCluster
 
 Opener = Callable[[pytest.FixtureRequest], Store]
 
@@ -28,7 +30,16 @@ def open_postgres(request: pytest.FixtureRequest) -> PostgresStore:
     return store
 
 
-ENGINES: dict[str, Opener] = {"sqlite": open_sqlite, "postgres": open_postgres}
+def open_cassandra(request: pytest.FixtureRequest) -> CassandraStore:
+    """Records in a PostgreSQL database of its own, the log in the tests' keyspace, as an installation of its own."""
+    cluster: CassandraCluster = request.getfixturevalue("cassandra_cluster")
+    installation = cluster.url(KEYSPACE, options=f"?installation={cluster.new_keyspace()}")
+    store = CassandraStore(request.getfixturevalue("postgres_url"), installation)
+    store.open()
+    return store
+
+
+ENGINES: dict[str, Opener] = {"sqlite": open_sqlite, "postgres": open_postgres, "cassandra": open_cassandra}
 
 
 @pytest.fixture

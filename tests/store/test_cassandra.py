@@ -21,11 +21,10 @@ from backstory.store.log import cassandra_buckets
 from backstory.store.log.cassandra import Appended, CassandraLog
 from backstory.store.log.cassandra_session import CassandraSession, read_address
 from backstory.store.publish import NewRow
-from tests.servers.cassandra import CassandraCluster
+from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
 from tests.store.support import ENTRY, NOON, publication
 
-KEYSPACE = "backstory_tests"
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 

@@ -23,13 +23,16 @@ from backstory.store.base import Store
 from tests.store.support import (
     ENTRY,
     NOON,
+    finds_words_across,
     found,
+    found_by_words,
     home_of,
     indexed,
     publication,
     publish,
     publish_one,
     refused,
+    rounds,
     timeline,
 )
 
@@ -406,17 +409,18 @@ async def test_every_filter_agrees_with_the_reference(store: Store, seed: int) -
     assert len(everything) == 180
     homes = sorted({each.contact_key for each in everything})
     met = 0
-    for _ in range(150):
+    for _ in range(rounds(store)):
         filters, limit = random_filters(chance, across=True), chance.choice([1, 3, 100])
         expected = [each for each in everything if matches(each, filters)]
-        assert await found(store, filters, limit=limit) == expected, filters
-        met += bool(expected)
+        if finds_words_across(store) or not filters.words:
+            assert await found(store, filters, limit=limit) == expected, filters
+            met += bool(expected)
         filters = random_filters(chance, across=False)
         some_homes = chance.sample(homes, chance.randrange(1, 3))
         expected = [each for each in everything if each.contact_key in some_homes and matches(each, filters)]
         assert await timeline(store, some_homes, filters, limit=limit) == expected, filters
         met += bool(expected)
-    assert met > 50  # the filters are not so rare that nothing was compared
+    assert met > rounds(store) / 3  # the filters are not so rare that nothing was compared
 
 
 @pytest.mark.parametrize("field", ["name", "description", "actor", "object", "context"])
@@ -442,7 +446,8 @@ async def test_a_word_is_found_wherever_it_stands(store: Store, field: str) -> N
         for written in (word, word.lower(), word.upper()):
             words = tuple(dict.fromkeys(split_words(written)))
             ids = set.intersection(*(expected[each] for each in words))
-            assert {each.id for each in await found(store, Filters(words=words))} == ids, written
+            if finds_words_across(store):
+                assert {each.id for each in await found(store, Filters(words=words))} == ids, written
             assert {each.id for each in await timeline(store, [home], Filters(words=words))} == ids, written
 
 
@@ -452,18 +457,24 @@ async def test_words_are_whole(store: Store) -> None:
     )
     await indexed(store)
     for part in ("transaction", "fail", "ransactions", "preorder", "x" * 4_999, "x" * 5_001):
-        assert await found(store, Filters(words=(part,))) == []
+        assert await found_by_words(store, published, Filters(words=(part,))) == []
     for whole in ("transactions", "order", "pre", "x" * 5_000):
-        assert [each.id for each in await found(store, Filters(words=(whole,)))] == [published.id]
+        assert [each.id for each in await found_by_words(store, published, Filters(words=(whole,)))] == [
+            published.id
+        ]
 
 
 async def test_words_of_the_query_language_are_words(store: Store) -> None:
     published = await publish_one(store, name='AND OR NOT near NEAR(a, 2) col:val star* ^start "quoted" @at')
     await indexed(store)
     for word in ("and", "or", "not", "near", "col", "star", "start", "quoted", "at"):
-        assert [each.id for each in await found(store, Filters(words=(word, "val")))] == [published.id]
+        assert [each.id for each in await found_by_words(store, published, Filters(words=(word, "val")))] == [
+            published.id
+        ]
     home = await home_of(store, published)
-    assert await found(store, Filters(words=(home.hex(),))) == []  # a contact's key is no word
+    assert (
+        await found_by_words(store, published, Filters(words=(home.hex(),))) == []
+    )  # a contact's key is no word
 
 
 @pytest.mark.parametrize(
@@ -503,10 +514,15 @@ async def test_no_value_keeps_the_others_from_being_found(store: Store, literal:
     other = await publish_one(store, context={"Order id": "A-17"}, name="other one")
     await indexed(store)
     assert [each.id for each in await found(store, Filters(ref="A-17"))] == [other.id, odd.id]
-    assert [each.id for each in await found(store, Filters(words=("one",)))] == [other.id, odd.id]
-    assert [each.id for each in await found(store, Filters(words=("odd",), actor_type="shopper"))] == [odd.id]
+    assert [each.id for each in await found_by_words(store, odd, Filters(words=("one",)))] == [
+        other.id,
+        odd.id,
+    ]
+    assert [
+        each.id for each in await found_by_words(store, odd, Filters(words=("odd",), actor_type="shopper"))
+    ] == [odd.id]
     await store.log.delete(odd.id, ENTRY)
-    assert [each.id for each in await found(store, Filters(words=("one",)))] == [other.id]
+    assert [each.id for each in await found_by_words(store, odd, Filters(words=("one",)))] == [other.id]
     assert [each.id for each in await found(store, Filters(ref="A-17"))] == [other.id]
 
 
@@ -529,7 +545,9 @@ async def test_a_rare_filter_answers_short_pages_that_lead_to_the_end(
     # Where more match than can be sorted, the timeline is walked instead.
     monkeypatch.setattr("backstory.store.log.walk.MATCH_LIMIT", 3)
     assert [each.id for each in await timeline(store, [home], Filters(words=("rare",)), limit=2)] == expected
-    assert [each.id for each in await found(store, Filters(words=("rare",)), limit=2)] == expected
+    assert [
+        each.id for each in await found_by_words(store, results[0], Filters(words=("rare",)), limit=2)
+    ] == expected
 
 
 # The order of arrival.
@@ -653,10 +671,12 @@ async def test_a_deleted_activity_is_nowhere(store: Store, when: str) -> None:
     await indexed(store)
     home = await home_of(store, kept)
     for filters in (
-        *(Filters(), Filters(words=("secret",)), Filters(name="Secret word"), Filters(types=("cart",))),
+        *(Filters(), Filters(name="Secret word"), Filters(types=("cart",))),
         *(Filters(sources=("shopify",)), Filters(ref="A-17"), Filters(ref="B-18")),
     ):
         assert [each.id for each in await found(store, filters)] == [kept.id]
+    everywhere = await found_by_words(store, kept, Filters(words=("secret",)))
+    assert [each.id for each in everywhere] == [kept.id]
     for filters in (Filters(), Filters(words=("secret",))):
         assert [each.id for each in await timeline(store, [home], filters)] == [kept.id]
     assert await store.log.get(gone.id) is None

@@ -13,7 +13,7 @@ from backstory.errors import Unavailable
 from backstory.model.activity import Event, Publication, Published
 from backstory.model.identity import Resolved, Sought
 from backstory.model.ids import ActivityId
-from backstory.model.moment import now
+from backstory.model.moment import Microseconds, now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
 from backstory.store.log.postgres import APPEND, Appender, PostgresLog
@@ -23,6 +23,7 @@ from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.postgres_resolve import (
     LOOK_UP,
+    Found,
     Original,
     PlannedResolution,
     read_found,
@@ -43,7 +44,7 @@ UNKNOWN = (
     "The storage went away before it answered: it is not known whether this was kept. Send it again; what has an id"
     " is never kept twice."
 )
-_LOCK = "SELECT pg_advisory_xact_lock(4870020391872134145)"  # the log's: see log/postgres_schema.sql
+LOCK = "SELECT pg_advisory_xact_lock(4870020391872134145)"  # the log's: see log/postgres_schema.sql
 _NEW_IDS = "SELECT nextval('contacts_id_seq') FROM generate_series(1, $1::integer)"
 _PROVE = """
 INSERT INTO log_state SELECT 'ready', string_agg(md5(random()::text), '') FROM generate_series(1, $1::integer)
@@ -70,7 +71,7 @@ class PostgresStore:
     def open(self) -> None:
         """Look whether the database can be used and bring it up to date (see `PostgresDatabase.open`)."""
         self.database.appender = self._append_events
-        self.database.resolver = _resolve
+        self.database.resolver = resolve
         self.database.open()
 
     async def start(self, arrived: Callable[[], None]) -> None:
@@ -99,7 +100,7 @@ class PostgresStore:
                     if bookmark is None and attempt <= OPTIMISTIC:
                         return await self._attempt(connection, publications)
                     async with connection.transaction():
-                        await connection.execute(_LOCK)
+                        await connection.execute(LOCK)
                         results = await self._attempt(connection, publications)
                         if bookmark is not None:
                             await connection.execute(
@@ -120,18 +121,11 @@ class PostgresStore:
         moment = now()
         hashes = [item.idempotency for item in publications if item.idempotency is not None]
         found = read_found(await connection.fetch(LOOK_UP, *wanted(publications, hashes, moment)))
-        numbers = sent_numbers(publications)
 
-        def decide(ids: Iterator[int]) -> tuple[Group, PlannedResolution]:
-            resolution = PlannedResolution(found, ids, moment, numbers)
-            group = Group(publications)
+        def sort_out(group: Group, resolution: PlannedResolution) -> None:
             group.sort_out(found.known, _replay, resolution)
-            return group, resolution
 
-        group, resolution = decide(itertools.count(-1, -1))
-        if resolution.created:  # decided once more, with numbers that only these contacts have
-            rows = await connection.fetch(_NEW_IDS, len(resolution.created))
-            group, resolution = decide(row[0] for row in rows)
+        group, resolution = await decide(connection, publications, found, moment, sort_out)
         if not group.rows:
             return group.results([])
         relied_on = {row.contact_key for row in group.rows} - resolution.created
@@ -183,13 +177,35 @@ class PostgresStore:
         await self.database.close()
 
 
+async def decide(
+    connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record],
+    publications: Sequence[Publication],
+    found: Found,
+    moment: Microseconds,
+    sort_out: Callable[[Group, PlannedResolution], None],
+) -> tuple[Group, PlannedResolution]:
+    """Sort out a group of publications; where it makes contacts, once more with numbers that only those have."""
+    numbers = sent_numbers(publications)
+
+    def attempt(ids: Iterator[int]) -> tuple[Group, PlannedResolution]:
+        group, resolution = Group(publications), PlannedResolution(found, ids, moment, numbers)
+        sort_out(group, resolution)
+        return group, resolution
+
+    group, resolution = attempt(itertools.count(-1, -1))
+    if resolution.created:
+        rows = await connection.fetch(_NEW_IDS, len(resolution.created))
+        group, resolution = attempt(row[0] for row in rows)
+    return group, resolution
+
+
 def _replay(item: Publication, original: Original) -> Published:
     return replayed(item, original.id, original.contact_id, original.origin, original.digest)
 
 
-def _resolve(connection: sa.Connection, sought: Sought) -> Resolved:
+def resolve(connection: sa.Connection, sought: Sought) -> Resolved:
     """See `RecordsTransaction.resolve`. The log's lock is held from here on: what publishing makes is seen."""
-    connection.exec_driver_sql(_LOCK)
+    connection.exec_driver_sql(LOCK)
     moment = now()
     found = read_found(connection.exec_driver_sql(LOOK_UP, wanted([sought], [], moment)))
 

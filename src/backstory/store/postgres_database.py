@@ -112,6 +112,30 @@ class PostgresDatabase:
         """
         _run_apart(self._prepare())
 
+    def prepare_alone(self, statement: str, work: Callable[[], None]) -> None:
+        """Run a statement and some work while no other process does the same or migrates.
+
+        Raises:
+            StorageError: it cannot be reached, or is not ours to use.
+        """
+
+        async def run() -> None:
+            try:
+                connection = await self._connect(idle_in_transaction_session_timeout="0")
+                try:
+                    async with connection.transaction():
+                        await connection.execute(
+                            f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})", timeout=600
+                        )
+                        await connection.execute(statement)
+                        await asyncio.to_thread(work)
+                finally:
+                    await connection.close()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise StorageError(f"{self.shown}: {explain(error)}") from error
+
+        _run_apart(run())
+
     async def _prepare(self) -> None:
         try:
             async with asyncio.timeout(MIGRATION_SECONDS):

@@ -87,19 +87,23 @@ class Group:
         origin = _ORIGIN_ENCODER.encode(Origin(item.contact, whose.matched_by, item.key_id))
         self.rows.append(NewRow(item, whose.contact_key, origin))
 
-    def results(self, ids: Sequence[ActivityId]) -> list[PublishResult]:
-        """What became of each publication, in order; `ids` are those that `rows` were given."""
-        for (index, whose), activity_id in zip(self._resolved.items(), ids, strict=True):
-            self._answers[index] = Published(
-                activity_id,
-                whose.contact_id,
-                self._publications[index].external_id,
-                whose.matched_by,
-                conflicts=whose.conflicts,
+    def results(self, given: Sequence[ActivityId | PublishResult]) -> list[PublishResult]:
+        """What became of each publication, in order; `given` are the ids of `rows`, or what else became of them."""
+        for (index, whose), each in zip(self._resolved.items(), given, strict=True):
+            self._answers[index] = (
+                self._published(index, whose, each) if isinstance(each, ActivityId) else each
             )
         for index, first in self._replay_of.items():
             original = self._answers[first]
-            assert isinstance(original, Published), "a first was published"
+            if not isinstance(original, Published):
+                self._answers[index] = original
+                continue
             differs = self._publications[index].digest != self._publications[first].digest
             self._answers[index] = replace(original, duplicate=True, differs=differs, conflicts=())
         return [each for each in self._answers if each is not None]
+
+    def _published(self, index: int, whose: Resolved, activity_id: ActivityId) -> Published:
+        external_id = self._publications[index].external_id
+        return Published(
+            activity_id, whose.contact_id, external_id, whose.matched_by, conflicts=whose.conflicts
+        )

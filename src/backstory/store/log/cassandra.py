@@ -309,6 +309,8 @@ class CassandraLog:
 
         Where somebody else was first with an idempotency key, what that one began is finished.
         """
+        if not rows:
+            return []
         if time.monotonic() - self._clock_read > CLOCK_SECONDS:
             self._clock_read = time.monotonic()
             self._beside(self._read_clock())
@@ -716,6 +718,7 @@ async def _fill(
                 if page is not None:
                     return page
                 gathered = []
+                piece = min(2 * piece, FETCH_AT_ONCE)  # what is looked for is rarer than hoped
         page = filling.take(map(_candidate, await fetch(gathered) if fetch else gathered))
         return page or filling.end()
 
