@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 import uvicorn
@@ -15,11 +15,14 @@ from backstory.config import Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.attachments import Attachments
+from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
-from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.files import AttachmentFiles, OrphanRemover
+from backstory.helpdesk.jobs import Jobs
 from backstory.helpdesk.known_sources import Sources
+from backstory.helpdesk.mailer import Mailer
 from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.sessions import Sessions
@@ -63,6 +66,16 @@ def open_store(
     return store
 
 
+class Worker(Protocol):
+    """Who works in the background, behind the answers."""
+
+    def start(self) -> None:
+        """Begin, on the event loop."""
+
+    async def close(self) -> None:
+        """Stop; what is under way is gone on with after the next start."""
+
+
 class Server:
     """A running service: an ASGI application with a lifespan."""
 
@@ -79,6 +92,20 @@ class Server:
         files = AttachmentFiles(settings.attachments)
         senders = [Sender(address, name) for name, address in settings.mail.senders] if settings.mail else []
         timeline = Timeline(store)
+        mailer = Mailer(store.records, files, settings.mail, metrics) if settings.mail else None
+
+        def after_change() -> None:
+            hub.notify_commit()
+            if mailer is not None:
+                mailer.wake()
+
+        tickets = Tickets(store.records, files, after_change, settings.phone_region)
+        jobs = Jobs(store.records)
+        self._workers: list[Worker] = [
+            jobs,
+            OrphanRemover(store.records, files),
+            *([mailer] if mailer else []),
+        ]
         self.services = Services(
             settings,
             store,
@@ -93,11 +120,13 @@ class Server:
             metrics,
             write_documentation(ROUTES),
             Sessions(store.records),
-            Tickets(store.records, files, hub.notify_commit, settings.phone_region),
-            Conversations(store.records, files, senders, hub.notify_commit),
+            tickets,
+            Conversations(store.records, files, senders, after_change),
             Attachments(store.records, files),
             Sources(store.records),
             SourcesHeard(timeline),
+            jobs,
+            BulkTickets(store.records, tickets, jobs),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)
@@ -121,6 +150,8 @@ class Server:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await self.services.store.start(self.services.hub.notify_commit)
+        for worker in self._workers:
+            worker.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -129,6 +160,8 @@ class Server:
     async def stop(self) -> None:
         """Finish the commits that were taken, then let go of the storage. Requests have ended before."""
         try:
+            for worker in self._workers:
+                await worker.close()
             await self.services.commit.close()
             await self.services.rejected.close()
             await self.services.hub.close()
@@ -178,6 +211,7 @@ def serve(settings: Settings) -> None:
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     store = open_store(settings, committer=committer(settings))
+    AttachmentFiles(settings.attachments).make_folder()
     server = Server(settings, store)
     if settings.metrics_address is not None:
         _serve_metrics(settings.metrics_address, server.services.metrics)

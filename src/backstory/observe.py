@@ -83,6 +83,12 @@ class Metrics:
             registry=self.registry,
         )
         self.viewers = Gauge("backstory_live_viewers", "Open live streams", registry=self.registry)
+        self.mail_waiting = Gauge(
+            "backstory_mail_waiting", "Mails that wait to be sent", registry=self.registry
+        )
+        self.mail_tries = Counter(
+            "backstory_mail_tries", "Tries to send a mail, by outcome", ["outcome"], registry=self.registry
+        )
         self.rejections_dropped = Gauge(
             "backstory_rejections_dropped",
             "Refused requests that were not kept for the admin because there were too many at once",

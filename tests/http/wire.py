@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -192,7 +193,13 @@ class Viewer:
         assert self.ended
 
 
-def start_tuned(installation: Installation, directory: Path, **constants: object) -> Installation:
+def start_tuned(
+    installation: Installation,
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+    /,
+    **constants: object,
+) -> Installation:
     """Serve with other constants (`http__body__READ_SECONDS=1`), which a test cannot wait for as they are."""
     lines = "\n".join(
         f"import backstory.{path.rpartition('__')[0].replace('__', '.')} as module\n"
@@ -201,7 +208,7 @@ def start_tuned(installation: Installation, directory: Path, **constants: object
     )
     program = directory / "tuned.py"
     program.write_text(f"{lines}\nimport sys\nsys.argv = sys.argv[3:]\n{_MAIN}")
-    return installation.start(sys.executable, str(program))
+    return installation.start(sys.executable, str(program), **(environment or {}))
 
 
 _MAIN = textwrap.dedent(

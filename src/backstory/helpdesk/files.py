@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from backstory.errors import NotFound, OperatorError, Unavailable
+from backstory.errors import BackstoryError, NotFound, OperatorError, Unavailable
 from backstory.model.attachment import StoredFile, safe_name, safe_type
 from backstory.model.form import Upload
 from backstory.store.base import Records
@@ -21,6 +21,9 @@ from backstory.store.records import attachments
 
 ORPHAN_SECONDS = 24 * 3600
 """A file that nothing names is removed when it is so old: until then its transaction may still be under way."""
+
+LOOK_SECONDS = 3600
+"""How often it is looked for them."""
 
 _BATCH = 500
 _NAME_LENGTH = 32
@@ -88,16 +91,18 @@ class AttachmentFiles:
     def _path(self, stored_as: str) -> Path:
         return self._folder / stored_as[:2] / stored_as
 
-    async def check(self) -> None:
-        """Return when the folder can be written, made where it is not there.
+    def make_folder(self) -> None:
+        """Make the folder where it is not there.
 
         Raises:
-            OperatorError: it cannot.
+            OperatorError: it cannot be made or written.
         """
         try:
-            await asyncio.to_thread(self._folder.mkdir, 0o700, True, True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise OperatorError(f"the attachments' folder {self._folder} cannot be made: {error}") from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise OperatorError(f"the attachments' folder {self._folder} cannot be written by this user")
 
     async def remove_orphans(self, records: Records) -> int:
         """Remove old files that no attachment names: of cut-off requests and of what was deleted. How many."""
@@ -119,6 +124,34 @@ class AttachmentFiles:
         return [
             path for path in self._folder.glob("??/*") if _is_ours(path) and path.stat().st_mtime < before
         ]
+
+
+class OrphanRemover:
+    """Removes orphans, now and then. `start` it on an event loop, `close` it at the end."""
+
+    def __init__(self, records: Records, files: AttachmentFiles) -> None:
+        self._records = records
+        self._files = files
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look for them."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if removed := await self._files.remove_orphans(self._records):
+                    log.info("orphans_removed", count=removed)
+            except (BackstoryError, OSError) as error:  # it comes again
+                log.warning("orphans_not_removed", error=str(error))
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _is_ours(path: Path) -> bool:

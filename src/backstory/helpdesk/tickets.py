@@ -23,6 +23,7 @@ from backstory.model.moment import Microseconds, now
 from backstory.model.rich_text import clean_html, html_to_text, text_to_html
 from backstory.model.ticket import (
     EMBEDDED_CONVERSATIONS,
+    ENUMS,
     LISTED_DAYS,
     MAX_CC,
     Named,
@@ -194,7 +195,7 @@ class Tickets:
             MethodNotAllowed: it is spam, or deleted.
             FieldErrors: who or what it names is not there, or its times cannot be.
         """
-        changes = dict(changes)
+        changes = {name: ENUMS[name](value) if name in ENUMS else value for name, value in changes.items()}
         requester: SentContact | None = changes.pop("requester", None)
         sought = None if requester is None else _sought(requester, self._region)
         if "description" in changes:

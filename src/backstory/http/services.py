@@ -9,9 +9,11 @@ from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.attachments import Attachments
+from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.jobs import Jobs
 from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import (
@@ -56,6 +58,8 @@ class Services(NamedTuple):
     attachments: Attachments
     sources: Sources
     heard: SourcesHeard
+    jobs: Jobs
+    bulk: BulkTickets
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

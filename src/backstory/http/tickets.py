@@ -11,6 +11,7 @@ from backstory.helpdesk.fields import TICKET, list_fields
 from backstory.helpdesk.tickets import REQUESTED_BY, MergeNote, ShownWith, TicketMerge
 from backstory.http.attachments import attachment_answer
 from backstory.http.forms import read_form
+from backstory.http.jobs import job_response
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
 from backstory.http.query import QueryReader, is_number
@@ -40,6 +41,7 @@ from backstory.model.moment import now
 from backstory.model.rich_text import MAX_ELEMENTS, MAX_HTML, count_elements
 from backstory.model.ticket import (
     DESCRIPTION_KEYS,
+    ENUMS,
     MAX_CC,
     MAX_SUBJECT,
     MAX_TAG,
@@ -74,11 +76,6 @@ MAX_BULK = 1_000
 MAX_MERGED = 100
 
 _KEY = check_text(MAX_IDENTIFIER)
-_ENUMS: dict[str, type[Status] | type[Priority] | type[TicketSource]] = {
-    "status": Status,
-    "priority": Priority,
-    "source": TicketSource,
-}
 
 
 def check_html(*, blank: bool = True) -> Check:
@@ -113,7 +110,7 @@ _PROPERTIES = {
     "subject": Field(check_text(MAX_SUBJECT)),
     "description": Field(check_html()),
     "type": Field(check_text(MAX_TYPE)),
-    **{name: _choice(kind) for name, kind in _ENUMS.items()},
+    **{name: _choice(kind) for name, kind in ENUMS.items()},
     "responder_id": Field(check_id),
     "group_id": Field(check_id),
     "company_id": Field(check_id),
@@ -137,7 +134,7 @@ def _fields(custom: Field) -> dict[str, Field]:
 
 def _change_fields(custom: Field) -> dict[str, Field]:
     fields = for_change(_fields(custom))
-    stays = (*_REQUESTER, *_ENUMS)  # a ticket has these; they can be changed, not taken away
+    stays = (*_REQUESTER, *ENUMS)  # a ticket has these; they can be changed, not taken away
     return {
         **fields,
         **{name: fields[name]._replace(nullable=False) for name in stays},
@@ -208,7 +205,7 @@ def _taken(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _ENUMS[name](value) if name in _ENUMS and value is not None else value
+        name: ENUMS[name](value) if name in ENUMS and value is not None else value
         for name, value in values.items()
     }
 
@@ -237,7 +234,7 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
     named = any(values.get(name) for name in REQUESTED_BY)
     requester = _requester(values)
     changes = {
-        name: value for name, value in _typed(values).items() if value is not None or name not in _ENUMS
+        name: value for name, value in _typed(values).items() if value is not None or name not in ENUMS
     }
     return {**changes, "requester": requester} if named else changes
 
@@ -287,6 +284,44 @@ def _name_secondaries(values: dict[str, Any], faults: list[Fault]) -> None:
 
 def _merge_note(values: Mapping[str, Any] | None) -> MergeNote | None:
     return None if values is None else MergeNote(values["body"], values.get("private") is not False)
+
+
+_IDS = Field(check_list(check_id, MAX_BULK, unique=True), required=True)
+_PROPERTIES_CHANGED = tuple(name for name in _PROPERTIES if name != "description")
+BULK_UPDATE_FIELDS = {name: _PROPERTIES[name] for name in _PROPERTIES_CHANGED}
+
+
+def _bulk_update(custom: Field) -> Check:
+    fields = for_change({**BULK_UPDATE_FIELDS, "custom_fields": custom})
+    fields |= {name: fields[name]._replace(nullable=False) for name in ENUMS}
+    properties = check_object(fields, readonly=_READONLY)
+    action = check_object({"ids": _IDS, "properties": Field(properties, required=True)})
+    return check_object({"bulk_action": Field(action, required=True)})
+
+
+BULK_UPDATE = _bulk_update(ANY_CUSTOM_FIELDS)
+BULK_DELETE = check_object({"bulk_action": Field(check_object({"ids": _IDS}), required=True)})
+
+
+async def update_tickets(request: Request, services: Services) -> Response:
+    """Change many tickets alike, soon."""
+    custom = custom_fields_field(await list_fields(services.store.records, TICKET), change=True)
+    action = read_form(request, _bulk_update(custom), _name_bulk)["bulk_action"]
+    entry = acting(request, "ticket.update")
+    job = await services.bulk.update(action["ids"], action["properties"], entry)
+    return job_response(request, job)
+
+
+async def delete_tickets(request: Request, services: Services) -> Response:
+    """Delete many tickets, soon."""
+    action = read_form(request, BULK_DELETE, _name_bulk)["bulk_action"]
+    return job_response(request, await services.bulk.delete(action["ids"], acting(request, "ticket.delete")))
+
+
+def _name_bulk(values: dict[str, Any], faults: list[Fault]) -> None:
+    action = values.get("bulk_action")
+    if not faults and action is not None and not action["ids"]:
+        faults.append(Fault("bulk_action.ids", "It names no ticket.", Code.INVALID_VALUE))
 
 
 # Reading.

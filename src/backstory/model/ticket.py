@@ -68,6 +68,13 @@ class TicketSource(_Named):
     OUTBOUND_EMAIL = 10
 
 
+ENUMS: dict[str, type[Status] | type[Priority] | type[TicketSource]] = {
+    "status": Status,
+    "priority": Priority,
+    "source": TicketSource,
+}
+"""The fields that are numbers with a meaning."""
+
 SERVICE_HOURS: dict[Priority, tuple[int, int]] = {
     Priority.LOW: (24, 120),
     Priority.MEDIUM: (12, 72),

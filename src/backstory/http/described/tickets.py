@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backstory.helpdesk.tickets import REQUESTED_BY
-from backstory.http import attachments, conversations, tickets
+from backstory.http import attachments, conversations, jobs, tickets
 from backstory.http.described.schema import (
     BOOLEAN,
     INTEGER,
@@ -24,6 +24,7 @@ from backstory.http.described.schema import (
 from backstory.http.described.shared import TEXT, TIME
 from backstory.http.described.told import NUMBER_ID, Chapter, Described, Example, Parameter, Schema
 from backstory.http.documentation import ADDRESS
+from backstory.model.job import JobStatus
 from backstory.model.moment import ACCEPTED_FORMS
 from backstory.model.ticket import (
     DESCRIPTION_KEYS,
@@ -61,7 +62,13 @@ def _id_of_a_new(path: str, body: str) -> str:
 _ONE_MORE = _id_of_a_new(_TICKETS, '{"subject": "By mistake", "email": "rachel@example.com"}')
 _ONE_MORE_NOTE = _id_of_a_new(f"{_TICKETS}/1/notes", '{"body": "By mistake"}')
 
-_NUMBERS = {"type": "integer"}
+_BULK_UPDATE = {"bulk_action": {"ids": [1, 2], "properties": {"status": 5}}}
+_BULK_DELETE = {"bulk_action": {"ids": [2]}}
+_A_JOB = (
+    f"""ID=$(curl -su "$KEY:X" "{ADDRESS}{_TICKETS}/bulk_update" -H 'Content-Type: application/json' """
+    """-d '{"bulk_action": {"ids": [1], "properties": {"status": 2}}}' | cut -d'"' -f4)"""
+)
+
 _ATTACHMENT = {
     "id": INTEGER,
     "name": STRING,
@@ -367,6 +374,35 @@ CHAPTER = Chapter(
             None,
             (Example("Delete one", "DELETE", f"{_TICKETS}/$ID", before=_ONE_MORE),),
         ),
+        tickets.update_tickets: Described(
+            "Change many tickets",
+            "The same `properties` for up to 1,000 tickets, one after another, behind the answer. Each one's change is "
+            "as if it were made alone.",
+            202,
+            "It will be done; `href` is where to ask how far it is.",
+            "JobPromise",
+            (Example("Close two", "POST", f"{_TICKETS}/bulk_update", _BULK_UPDATE),),
+            body="TicketBulkUpdate",
+        ),
+        tickets.delete_tickets: Described(
+            "Delete many tickets",
+            "Up to 1,000 tickets, one after another, behind the answer.",
+            202,
+            "It will be done; `href` is where to ask how far it is.",
+            "JobPromise",
+            (Example("Delete one", "POST", f"{_TICKETS}/bulk_delete", _BULK_DELETE),),
+            body="TicketBulkDelete",
+        ),
+        jobs.get_job: Described(
+            "How far a job is",
+            "A job that was promised is done, also after a restart. `progress` counts up to `total`; `result` says how "
+            "many tickets were changed, and which could not be, and why.",
+            200,
+            "The job.",
+            "Job",
+            (Example("A job that was just begun", "GET", "/api/v2/jobs/$ID", before=_A_JOB),),
+            ids={"type": "string"},
+        ),
         tickets.restore_ticket: Described(
             "Restore a ticket",
             "Takes a deletion back.",
@@ -440,8 +476,23 @@ CHAPTER = Chapter(
         "Note": object_of({**_CONVERSATION, "notified_to": _EMAILS}),
         "Attachment": object_of(_ATTACHMENT),
         "Nothing": {"type": "object"},
+        "TicketBulkUpdate": dict(tickets.BULK_UPDATE.schema),
+        "TicketBulkDelete": dict(tickets.BULK_DELETE.schema),
+        "JobPromise": object_of({"job_id": STRING, "href": {"type": "string", "format": "uri"}}),
+        "Job": object_of(
+            {
+                "id": STRING,
+                "kind": STRING,
+                "status": {"type": "string", "enum": [each.value for each in JobStatus]},
+                "progress": INTEGER,
+                "total": NULLABLE_INTEGER,
+                "result": {"type": ["object", "null"]},
+                "created_at": MOMENT,
+                "updated_at": MOMENT,
+            }
+        ),
     },
-    shown=("Ticket", "Conversation", "Attachment"),
+    shown=("Ticket", "Conversation", "Attachment", "Job"),
     bodies={
         "NewTicket": _NEW,
         "TicketChange": _CHANGE,
@@ -449,6 +500,8 @@ CHAPTER = Chapter(
         "NewNote": _NOTE,
         "ConversationChange": _EDITED,
         "TicketMerge": _MERGE,
+        "TicketBulkUpdate": _BULK_UPDATE,
+        "TicketBulkDelete": _BULK_DELETE,
     },
     parameters={
         "page": Parameter("query", NUMBER_ID | {"default": 1}, "Which page, from 1."),
@@ -522,6 +575,8 @@ CHAPTER = Chapter(
         "TicketMerge.convert_recepients_to_cc": "Whether their requesters and copies get copies from now on.",
         "TicketMerge.note_in_primary": "What is noted on the one that stays: `body`, and `private` (default true).",
         "TicketMerge.note_in_secondary": "What is noted on those that are merged: the same.",
+        "TicketBulkUpdate.bulk_action": "`ids` of tickets, and the `properties` to change, as for one ticket.",
+        "TicketBulkDelete.bulk_action": "`ids` of tickets.",
         "Ticket.urgent": "Whether its priority is Urgent.",
         "Ticket.fr_escalated": "Whether nobody has answered it in time.",
         "Ticket.is_escalated": "Whether nobody has resolved it in time.",

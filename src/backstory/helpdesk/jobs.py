@@ -1,0 +1,132 @@
+"""Work behind an answer: durable before it is promised, done one after another, gone on with after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import structlog
+
+from backstory.errors import NotFound, Unavailable
+from backstory.model.job import Job, JobStatus
+from backstory.model.moment import now
+from backstory.store.base import Records
+from backstory.store.records import jobs
+
+LOOK_SECONDS = 5
+"""How often it looks for what other processes have begun, or left."""
+
+HEARTBEAT_SECONDS = 3
+STALE_SECONDS = 15
+"""A job of which nothing was heard for so long was left by a process that ended; somebody else goes on with it."""
+
+_SECOND = 1_000_000
+
+Handler = Callable[[Job], Awaitable[Mapping[str, Any] | None]]
+"""Does a job from its `progress` on and answers its result. It notes its progress with its changes (`jobs.advance`),
+so that what was done is not done again. It may be run again from there at any time."""
+
+log = structlog.get_logger(__name__)
+
+
+class Jobs:
+    """The jobs of an installation. Tell it who does which kind, `start` it on an event loop, `close` it at the end."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._handlers: dict[str, Handler] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def handle(self, kind: str, handler: Handler) -> None:
+        """Have jobs of a kind done by a handler."""
+        self._handlers[kind] = handler
+
+    async def begin(
+        self, kind: str, request: Mapping[str, Any], *, agent_id: int | None, total: int | None = None
+    ) -> Job:
+        """Promise a job: it is durable when this returns, and will be done."""
+        at = now()
+        job = Job(
+            secrets.token_hex(12), kind, JobStatus.QUEUED, agent_id, dict(request), 0, total, None, at, at
+        )
+        await self._records.write(lambda transaction: jobs.insert_job(transaction.records, job))
+        self._wake.set()
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        """One job.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        job = await self._records.read(partial(jobs.select_job, job_id=job_id))
+        if job is None:
+            raise NotFound(f"There is no job {job_id[:60]}.")
+        return job
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop. What is under way is gone on with by whoever starts next."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                busy = await self._do_next()
+            except Unavailable as error:  # the storage is busy or full: the job is gone on with
+                log.warning("job_postponed", error=str(error))
+                busy = False
+            except Exception:  # whatever it is, the next job must be done
+                log.exception("job_failed")
+                busy = False
+            if not busy:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+
+    async def _do_next(self) -> bool:
+        """Do a job; whether there was one."""
+        stale = now() - STALE_SECONDS * _SECOND
+        job = await self._records.read(partial(jobs.select_waiting, stale=stale))
+        if job is None:
+            return False
+        found, at = job, now()
+        if await self._records.write(lambda transaction: jobs.claim(transaction.records, found, at)):
+            await self._do(job)
+        return True
+
+    async def _do(self, job: Job) -> None:
+        heartbeat = asyncio.create_task(self._beat(job))
+        try:
+            status, result = JobStatus.COMPLETED, await self._handlers[job.kind](job)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("job_failed", job=job.id, kind=job.kind)
+            status, result = (
+                JobStatus.FAILED,
+                {"error": "Something went wrong here; the log has it under the job's id."},
+            )
+        finally:
+            heartbeat.cancel()
+            await asyncio.gather(heartbeat, return_exceptions=True)
+        await self._records.write(
+            lambda transaction: jobs.finish(transaction.records, job.id, status, result, now())
+        )
+
+    async def _beat(self, job: Job) -> None:
+        """Say that somebody is at it, also where one step takes long."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with suppress(Unavailable):
+                await self._records.write(lambda transaction: jobs.touch(transaction.records, job.id, now()))
