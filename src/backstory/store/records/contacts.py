@@ -148,7 +148,7 @@ def _select_identified(
     holder = sa.select(identifiers.c.contact_id)
     found = [set(connection.scalars(holder.where(identifiers.c.key == key))) for key in keys]
     found += [
-        _select_numbered(connection, field, number, region)
+        select_numbered(connection, field, number, region)
         for field, number in (("phone", filters.phone), ("mobile", filters.mobile))
         if number is not None
     ]
@@ -158,7 +158,7 @@ def _select_identified(
     return set.intersection(*({survivors[each] for each in holders} for holders in found))
 
 
-def _select_numbered(connection: sa.Connection, field: str, number: str, region: str | None) -> set[int]:
+def select_numbered(connection: sa.Connection, field: str, number: str, region: str | None) -> set[int]:
     """The contacts whose phone (or mobile) is this number, however they write it."""
     try:
         key = phone_key(number, region)

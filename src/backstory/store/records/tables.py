@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -14,10 +16,29 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LISTED = "deleted_at IS NULL AND blocked_at IS NULL AND merged_into IS NULL AND NOT is_agent"
 """Which contacts a list shows that was not asked for others."""
 
+SEARCHED_CONTACTS = "deleted_at IS NULL AND merged_into IS NULL AND NOT is_agent"
+SEARCHED_TICKETS = "deleted_at IS NULL"
+"""What searches find."""
+
+ASKED_OF_CONTACTS = ("deleted_at", "merged_into", "is_agent")
+"""What they ask of each contact: in an index, so that its row is not read."""
+
 
 def partial_index(name: str, *columns: str, where: str) -> sa.Index:
     """An index of the rows that a condition holds for."""
     return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def searching(
+    table: str, columns: Sequence[str], more: Sequence[str], where: str, asked: Sequence[str]
+) -> Iterator[sa.Index]:
+    """An index for each column that searches name, its rows in the order of their numbers, with all else they ask for.
+
+    `asked` are the columns of `where`: SQLite reads them although the index says that the condition holds.
+    """
+    for column in columns:
+        others = [other for other in (*columns, *more, "created_at", "updated_at", *asked) if other != column]
+        yield partial_index(f"ix_{table}_searched_{column}", column, "id", *others, where=where)
 
 
 KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -49,7 +70,7 @@ contacts = sa.Table(
     ),  # the name as lists are ordered by it
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("blocked_at", sa.BigInteger),
-    sa.Column("merged_into", ID, index=True),  # the contact that stands for this one; undoing takes it away
+    sa.Column("merged_into", ID),  # the contact that stands for this one; undoing takes it away
     sa.Column(
         "is_agent", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # agents are not listed as contacts
@@ -61,10 +82,25 @@ contacts = sa.Table(
     # The orders of lists (see records/contacts.py): a page far behind is found within the index alone.
     partial_index("ix_contacts_listed", "name_key", "id", "updated_at", "active", where=LISTED),
     partial_index("ix_contacts_verified", "name_key", "id", where=f"{LISTED} AND active"),
+    # Of the others nobody asks who they stand for, and a search must not look among all that are not merged.
+    partial_index("ix_contacts_merged_into", "merged_into", where="merged_into IS NOT NULL"),
     partial_index("ix_contacts_deleted", "name_key", "id", where="deleted_at IS NOT NULL"),
     partial_index("ix_contacts_blocked", "name_key", "id", where="blocked_at IS NOT NULL"),
     sa.Index("ix_contacts_company", "company_id", "name_key", "id"),
-    sa.Index("ix_contacts_updated_at", "updated_at", "id"),
+    sa.Index("ix_contacts_updated_at", "updated_at", "id", *ASKED_OF_CONTACTS),
+    sa.Index("ix_contacts_created_at", "created_at", "id", *ASKED_OF_CONTACTS),
+    *searching(
+        "contacts",
+        ("active", "language", "time_zone", "company_id"),
+        (),
+        SEARCHED_CONTACTS,
+        ASKED_OF_CONTACTS,
+    ),
+    partial_index(
+        "ix_contacts_without_email",
+        *("email", "id", *ASKED_OF_CONTACTS),
+        where=f"email IS NULL AND {SEARCHED_CONTACTS}",
+    ),
     sqlite_autoincrement=True,  # a number is never issued twice, not after a hard delete either
 )
 
@@ -270,7 +306,7 @@ custom_values = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", KEY, primary_key=True),
     sa.Column("record_id", ID, primary_key=True),
-    sa.Index("ix_custom_values_record", "object", "record_id"),
+    sa.Index("ix_custom_values_record", "object", "record_id", "name"),
 )
 
 record_tags = sa.Table(
@@ -341,22 +377,18 @@ tickets = sa.Table(
     sa.Index("ix_tickets_responder", "responder_id", "status", "created_at", "id"),
     sa.Index("ix_tickets_status", "status", "created_at", "id"),
     sa.Index("ix_tickets_company", "company_id", "created_at", "id"),
-    sa.Index("ix_tickets_created_at", "created_at", "id"),
-    sa.Index("ix_tickets_updated_at", "updated_at", "id"),
-    sa.Index("ix_tickets_due_by", "due_by", "id"),
-    sa.Index(
-        "ix_tickets_deleted",
-        "created_at",
-        "id",
-        sqlite_where=sa.text("deleted_at IS NOT NULL"),
-        postgresql_where=sa.text("deleted_at IS NOT NULL"),
-    ),
-    sa.Index(
-        "ix_tickets_spam",
-        "created_at",
-        "id",
-        sqlite_where=sa.text("spam IS true"),
-        postgresql_where=sa.text("spam IS true"),
+    sa.Index("ix_tickets_created_at", "created_at", "id", "deleted_at"),
+    sa.Index("ix_tickets_updated_at", "updated_at", "id", "deleted_at"),
+    sa.Index("ix_tickets_due_by", "due_by", "id", "deleted_at"),
+    sa.Index("ix_tickets_fr_due_by", "fr_due_by", "id", "deleted_at"),
+    partial_index("ix_tickets_deleted", "created_at", "id", where="deleted_at IS NOT NULL"),
+    partial_index("ix_tickets_spam", "created_at", "id", where="spam IS true"),
+    *searching(
+        "tickets",
+        ("status", "priority", "type", "group_id", "responder_id"),
+        ("due_by", "fr_due_by"),
+        SEARCHED_TICKETS,
+        ("deleted_at",),
     ),
     sqlite_autoincrement=True,
 )

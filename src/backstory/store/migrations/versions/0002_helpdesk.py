@@ -27,6 +27,7 @@ def upgrade() -> None:
     _create_tickets()
     _create_access()
     _create_work()
+    _index_searches()
     _make_agents_contacts()
 
 
@@ -35,7 +36,6 @@ def _extend_contacts() -> None:
     op.add_column("contacts", sa.Column("active", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("contacts", sa.Column("blocked_at", sa.BigInteger))
     op.add_column("contacts", sa.Column("merged_into", ID))
-    op.create_index("ix_contacts_merged_into", "contacts", ["merged_into"])
     op.add_column("contacts", sa.Column("is_agent", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("contacts", sa.Column("company_id", ID))
     op.add_column(
@@ -48,10 +48,30 @@ def _extend_contacts() -> None:
     op.add_column("contacts", sa.Column("avatar_id", ID))
     _index_contacts("ix_contacts_listed", "name_key", "id", "updated_at", "active", where=LISTED)
     _index_contacts("ix_contacts_verified", "name_key", "id", where=f"{LISTED} AND active")
+    _index_contacts("ix_contacts_merged_into", "merged_into", where="merged_into IS NOT NULL")
     _index_contacts("ix_contacts_deleted", "name_key", "id", where="deleted_at IS NOT NULL")
     _index_contacts("ix_contacts_blocked", "name_key", "id", where="blocked_at IS NOT NULL")
     op.create_index("ix_contacts_company", "contacts", ["company_id", "name_key", "id"])
-    op.create_index("ix_contacts_updated_at", "contacts", ["updated_at", "id"])
+
+
+def _index_searches() -> None:
+    asked = ["deleted_at", "merged_into", "is_agent"]
+    searched = "deleted_at IS NULL AND merged_into IS NULL AND NOT is_agent"
+    _index_contacts("ix_contacts_without_email", "email", "id", *asked, where=f"email IS NULL AND {searched}")
+    for column in ("created_at", "updated_at"):
+        op.create_index(f"ix_contacts_{column}", "contacts", [column, "id", *asked])
+    _index_each("contacts", ["active", "language", "time_zone", "company_id"], [], searched, asked)
+    columns = ["status", "priority", "type", "group_id", "responder_id"]
+    _index_each("tickets", columns, ["due_by", "fr_due_by"], "deleted_at IS NULL", ["deleted_at"])
+
+
+def _index_each(table: str, columns: list[str], more: list[str], where: str, asked: list[str]) -> None:
+    beside = [*columns, *more, "created_at", "updated_at", *asked]
+    rows = sa.text(where)
+    for column in columns:
+        kept = [column, "id", *(other for other in beside if other != column)]
+        name = f"ix_{table}_searched_{column}"
+        op.create_index(name, table, kept, sqlite_where=rows, postgresql_where=rows)
 
 
 def _index_contacts(name: str, *columns: str, where: str) -> None:
@@ -168,7 +188,7 @@ def _create_lookups() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("value", KEY, primary_key=True),
         sa.Column("record_id", ID, primary_key=True),
-        sa.Index("ix_custom_values_record", "object", "record_id"),
+        sa.Index("ix_custom_values_record", "object", "record_id", "name"),
     )
     op.create_table(
         "record_tags",
@@ -233,9 +253,10 @@ def _create_tickets() -> None:
         sa.Index("ix_tickets_responder", "responder_id", "status", "created_at", "id"),
         sa.Index("ix_tickets_status", "status", "created_at", "id"),
         sa.Index("ix_tickets_company", "company_id", "created_at", "id"),
-        sa.Index("ix_tickets_created_at", "created_at", "id"),
-        sa.Index("ix_tickets_updated_at", "updated_at", "id"),
-        sa.Index("ix_tickets_due_by", "due_by", "id"),
+        sa.Index("ix_tickets_created_at", "created_at", "id", "deleted_at"),
+        sa.Index("ix_tickets_updated_at", "updated_at", "id", "deleted_at"),
+        sa.Index("ix_tickets_due_by", "due_by", "id", "deleted_at"),
+        sa.Index("ix_tickets_fr_due_by", "fr_due_by", "id", "deleted_at"),
         sa.Index(
             "ix_tickets_deleted",
             "created_at",
