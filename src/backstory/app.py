@@ -25,6 +25,7 @@ from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.mailer import Mailer
 from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import RejectedRequests
+from backstory.helpdesk.search import Search
 from backstory.helpdesk.sessions import Sessions
 from backstory.helpdesk.tickets import Tickets
 from backstory.http.body import Receive
@@ -127,6 +128,7 @@ class Server:
             SourcesHeard(timeline),
             jobs,
             BulkTickets(store.records, tickets, jobs),
+            Search(store.records, settings.phone_region),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)

@@ -38,7 +38,7 @@ class Companies:
         """Companies by name."""
 
         def work(connection: Connection) -> list[Company]:
-            return _with_fields(connection, companies.select_page(connection, updated_since, limit, offset))
+            return with_fields(connection, companies.select_page(connection, updated_since, limit, offset))
 
         return await self._records.read(work)
 
@@ -126,11 +126,11 @@ def _existing(connection: Connection, company_id: int) -> Company:
 
 
 def _shown(connection: Connection, company_id: int) -> Company:
-    (company,) = _with_fields(connection, [_existing(connection, company_id)])
+    (company,) = with_fields(connection, [_existing(connection, company_id)])
     return company
 
 
-def _with_fields(connection: Connection, found: Sequence[Company]) -> list[Company]:
+def with_fields(connection: Connection, found: Sequence[Company]) -> list[Company]:
     """Companies with every custom field, null where one has no value."""
     known = fields.select_fields(connection, companies.COMPANY)
     return [

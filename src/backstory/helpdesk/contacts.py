@@ -40,7 +40,7 @@ class Contacts:
         return await self._records.read(partial(self._shown, contact_id=contact_id))
 
     def _shown(self, connection: Connection, contact_id: int) -> Contact:
-        (contact,) = _with_fields(connection, [existing(connection, contact_id)])
+        (contact,) = with_fields(connection, [existing(connection, contact_id)])
         return contact
 
     async def page(self, filters: ContactFilters, limit: int, offset: int) -> list[Contact]:
@@ -48,7 +48,7 @@ class Contacts:
 
         def work(connection: Connection) -> list[Contact]:
             found = contacts.select_page(connection, filters, self._region, limit, offset)
-            return _with_fields(connection, found)
+            return with_fields(connection, found)
 
         return await self._records.read(work)
 
@@ -154,7 +154,7 @@ class Contacts:
         await self._records.write(work)
 
 
-def _with_fields(connection: Connection, found: Sequence[Contact]) -> list[Contact]:
+def with_fields(connection: Connection, found: Sequence[Contact]) -> list[Contact]:
     """Contacts with every custom field, null where one has no value."""
     known = fields.select_fields(connection, contacts.CONTACT)
     return [

@@ -18,6 +18,7 @@ from backstory.http import (
     docs,
     jobs,
     merges,
+    search,
     service,
     tickets,
 )
@@ -108,6 +109,9 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{API}/tickets/bulk_delete", Right.READ, tickets.delete_tickets, RECORD),
     Route("GET", f"{API}/jobs/{{id}}", Right.READ, jobs.get_job),
     Route("GET", attachments.PATH, Right.NONE, attachments.get_attachment, answers=ANYTHING),
+    Route("GET", f"{API}/search/contacts", Right.READ, search.search_contacts),
+    Route("GET", f"{API}/search/tickets", Right.READ, search.search_tickets),
+    Route("GET", f"{API}/search/companies", Right.READ, search.search_companies),
     Route("GET", f"{API}/rejected-requests", Right.ADMIN, admin.list_rejected),
     Route("GET", f"{API}/audit-log", Right.ADMIN, admin.list_audit),
     Route("GET", "/api/docs", Right.NONE, docs.read_page, answers=HTML),

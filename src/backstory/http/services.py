@@ -23,6 +23,7 @@ from backstory.helpdesk.rejected import (
     shorten_body,
     source_of,
 )
+from backstory.helpdesk.search import Search
 from backstory.helpdesk.sessions import Sessions
 from backstory.helpdesk.tickets import Tickets
 from backstory.http.documentation import Documentation
@@ -60,6 +61,7 @@ class Services(NamedTuple):
     heard: SourcesHeard
     jobs: Jobs
     bulk: BulkTickets
+    search: Search
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

@@ -177,7 +177,7 @@ async def create_ticket(request: Request, services: Services) -> Response:
     new = NewTicket(requester=requester, **_taken(values))
     ticket = await services.tickets.create(new, acting(request, "ticket.create"), uploads)
     location = request.url(f"{request.path.rstrip('/')}/{ticket.id}")
-    return json_response(_answer(request, ticket), status=201, headers={"Location": location})
+    return json_response(ticket_answer(request, ticket), status=201, headers={"Location": location})
 
 
 def _name_requester(values: dict[str, Any], faults: list[Fault]) -> None:
@@ -221,7 +221,7 @@ async def update_ticket(request: Request, services: Services) -> Response:
     uploads = values.pop("attachments", None) or ()
     changes = _changes(values)
     ticket = await services.tickets.update(ticket_id, changes, acting(request, "ticket.update"), uploads)
-    return json_response(_answer(request, ticket))
+    return json_response(ticket_answer(request, ticket))
 
 
 async def _read_change(request: Request, services: Services) -> dict[str, Any]:
@@ -338,7 +338,7 @@ async def get_ticket(request: Request, services: Services) -> Response:
         await services.tickets.get(ticket_id)  # 404 goes before 400
         raise
     ticket = await services.tickets.get(ticket_id)
-    answer = _answer(request, ticket, includes, await _shown_with(services, [ticket], includes))
+    answer = ticket_answer(request, ticket, includes, await _shown_with(services, [ticket], includes))
     if "conversations" in includes:
         found = await services.tickets.first_conversations(ticket_id)
         answer["conversations"] = [conversation_answer(request, each) for each in found]
@@ -378,7 +378,7 @@ async def list_tickets(request: Request, services: Services) -> Response:
         limit=page.limit,
     )
     shown_with = await _shown_with(services, found, includes)
-    answers = [_answer(request, ticket, includes, shown_with) for ticket in found]
+    answers = [ticket_answer(request, ticket, includes, shown_with) for ticket in found]
     if "description" not in includes:
         answers = [
             {key: value for key, value in each.items() if key not in DESCRIPTION_KEYS} for each in answers
@@ -402,12 +402,13 @@ async def _shown_with(
     return await services.tickets.shown_with(tickets) if wanted else None
 
 
-def _answer(
+def ticket_answer(
     request: Request,
     ticket: Ticket,
     includes: Iterable[str] = (),
     shown_with: ShownWith | None = None,
 ) -> dict[str, Any]:
+    """A ticket as it is answered, with what is to be included."""
     answer = ticket.answer(now())
     answer["attachments"] = [attachment_answer(request, each) for each in ticket.attachments]
     if "stats" in includes:

@@ -45,6 +45,35 @@ class Kind(Enum):
     DATE = "a day in single quotes, 'YYYY-MM-DD'"
 
 
+class Searched(StrEnum):
+    """What can be searched, by the name that its look-ups are kept under."""
+
+    CONTACTS = "contact"
+    TICKETS = "ticket"
+    COMPANIES = "company"
+
+
+_DATES = ("created_at", "updated_at")
+
+SEARCHED_FIELDS: dict[Searched, dict[str, Kind]] = {
+    Searched.TICKETS: {
+        **dict.fromkeys(("agent_id", "group_id", "priority", "status"), Kind.INTEGER),
+        **dict.fromkeys(("tag", "type"), Kind.TEXT),
+        **dict.fromkeys(("due_by", "fr_due_by", *_DATES), Kind.DATE),
+    },
+    Searched.CONTACTS: {
+        "active": Kind.BOOLEAN,
+        "company_id": Kind.INTEGER,
+        **dict.fromkeys(
+            ("twitter_id", "email", "phone", "mobile", "tag", "language", "time_zone"), Kind.TEXT
+        ),
+        **dict.fromkeys(_DATES, Kind.DATE),
+    },
+    Searched.COMPANIES: {"domain": Kind.TEXT, **dict.fromkeys(_DATES, Kind.DATE)},
+}
+"""What each can be asked for, beside the fields that an installation adds."""
+
+
 class Comparison(StrEnum):
     """How a field is compared. The contract's `:>` is at least, and `:<` at most."""
 

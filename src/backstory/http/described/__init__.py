@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backstory.http.described import activities, administration, companies, contacts, merges, service, tickets
+from backstory.http.described import (
+    activities,
+    administration,
+    companies,
+    contacts,
+    merges,
+    search,
+    service,
+    tickets,
+)
 from backstory.http.described.activities import FIRST_STEPS
 from backstory.http.described.faults import CODES, REQUEST_CODES, error_schemas
 from backstory.http.described.shared import HEADERS, PARAMETERS, USUAL_HEADERS
@@ -43,6 +52,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     merges.CHAPTER,
     companies.CHAPTER,
     tickets.CHAPTER,
+    search.CHAPTER,
     administration.CHAPTER,
     service.CHAPTER,
 )

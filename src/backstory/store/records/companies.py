@@ -31,6 +31,13 @@ def select_company(connection: sa.Connection, company_id: int) -> Company | None
     return found[0] if found else None
 
 
+def select_companies(connection: sa.Connection, company_ids: Sequence[int]) -> list[Company]:
+    """Companies in the order of these numbers; those that do not exist are left out."""
+    query = sa.select(companies).where(companies.c.id.in_(company_ids))
+    found = {company.id: company for company in _companies(connection, query)}
+    return [found[each] for each in company_ids if each in found]
+
+
 def select_page(
     connection: sa.Connection, updated_since: Microseconds | None, limit: int, offset: int
 ) -> list[Company]:

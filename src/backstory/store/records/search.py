@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,7 +20,18 @@ from sqlalchemy.sql.operators import custom_op
 from backstory.model.custom_field import PREFIX, searched_value
 from backstory.model.identity import email_key, twitter_key
 from backstory.model.moment import format_moment
-from backstory.model.search import DAY, RANGED, AllOf, AnyOf, Comparison, Kind, Query, Term, alternatives
+from backstory.model.search import (
+    DAY,
+    RANGED,
+    AllOf,
+    AnyOf,
+    Comparison,
+    Kind,
+    Query,
+    Searched,
+    Term,
+    alternatives,
+)
 from backstory.store.records.contacts import select_numbered
 from backstory.store.records.homes import select_survivors
 from backstory.store.records.lookups import tag_key
@@ -42,14 +52,6 @@ MAX_TOTAL = 10_000
 
 MAX_SORTED = 100_000
 """So many rows are sorted, where what leads to them does not bring them in order."""
-
-
-class Searched(StrEnum):
-    """What is searched, by the name that its look-ups are kept under."""
-
-    CONTACTS = "contact"
-    TICKETS = "ticket"
-    COMPANIES = "company"
 
 
 class Found(NamedTuple):
