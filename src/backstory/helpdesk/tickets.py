@@ -155,6 +155,10 @@ class Tickets:
 
         return await self._records.read(work)
 
+    async def people(self, user_ids: Collection[int]) -> Mapping[int, Requester]:
+        """Those who have these numbers, contacts and agents; of those who are gone there is none."""
+        return await self._records.read(partial(tickets.select_requesters, contact_ids=user_ids))
+
     async def first_conversations(self, ticket_id: int) -> list[Conversation]:
         """The first conversations of a ticket, oldest first."""
         return await self._records.read(
@@ -413,6 +417,7 @@ def _create(
         },
     )
     attachments.insert_attachments(records, tickets.OWNER, ticket_id, files, at)
+    lookups.replace_name_words(records, tickets.OWNER, ticket_id, new.subject or "")
     lookups.replace_tags(records, tickets.OWNER, ticket_id, new.tags)
     lookups.replace_custom_values(records, tickets.OWNER, ticket_id, new.custom_fields)
     ticket = _read(records, ticket_id)
@@ -539,6 +544,8 @@ def _update(
             values["company_id"] = tickets.select_company_of(records, requester_id)
     tickets.update_ticket(records, ticket_id, values)
     attachments.insert_attachments(records, tickets.OWNER, ticket_id, files, at)
+    if "subject" in values:
+        lookups.replace_name_words(records, tickets.OWNER, ticket_id, values["subject"] or "")
     if "tags" in values:
         lookups.replace_tags(records, tickets.OWNER, ticket_id, values["tags"])
     if "custom_fields" in values:

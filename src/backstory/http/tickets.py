@@ -173,8 +173,8 @@ async def create_ticket(request: Request, services: Services) -> Response:
     custom = custom_fields_field(await list_fields(services.store.records, TICKET))
     values = read_form(request, check_object(_fields(custom), readonly=_READONLY), _name_requester)
     uploads = values.pop("attachments", None) or ()
-    requester = _requester(values)
-    new = NewTicket(requester=requester, **_taken(values))
+    requester = take_requester(values)
+    new = NewTicket(requester=requester, **as_new(values))
     ticket = await services.tickets.create(new, acting(request, "ticket.create"), uploads)
     location = request.url(f"{request.path.rstrip('/')}/{ticket.id}")
     return json_response(ticket_answer(request, ticket), status=201, headers={"Location": location})
@@ -191,13 +191,13 @@ def _name_requester(values: dict[str, Any], faults: list[Fault]) -> None:
         faults.append(Fault("name", message, Code.MISSING_FIELD))
 
 
-def _requester(values: dict[str, Any]) -> SentContact:
+def take_requester(values: dict[str, Any]) -> SentContact:
     """Take the requester out of the values."""
     taken = {name: values.pop(name, None) for name in _REQUESTER}
     return SentContact(id=taken.pop("requester_id"), **taken)
 
 
-def _taken(values: Mapping[str, Any]) -> dict[str, Any]:
+def as_new(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as a new ticket takes them: what was not given is left to the defaults."""
     given = {name: value for name, value in values.items() if value is not None}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in _typed(given).items()}
@@ -219,7 +219,7 @@ async def update_ticket(request: Request, services: Services) -> Response:
         await services.tickets.require_changeable(ticket_id)  # 404 and 405 go before 400
         raise
     uploads = values.pop("attachments", None) or ()
-    changes = _changes(values)
+    changes = as_changes(values)
     ticket = await services.tickets.update(ticket_id, changes, acting(request, "ticket.update"), uploads)
     return json_response(ticket_answer(request, ticket))
 
@@ -229,10 +229,10 @@ async def _read_change(request: Request, services: Services) -> dict[str, Any]:
     return read_form(request, check_object(_change_fields(custom), readonly=_READONLY))
 
 
-def _changes(values: dict[str, Any]) -> dict[str, Any]:
+def as_changes(values: dict[str, Any]) -> dict[str, Any]:
     """Checked values as a change of a ticket. A blank value of a form, where none may be, changes nothing."""
     named = any(values.get(name) for name in REQUESTED_BY)
-    requester = _requester(values)
+    requester = take_requester(values)
     changes = {
         name: value for name, value in _typed(values).items() if value is not None or name not in ENUMS
     }

@@ -287,7 +287,8 @@ class Order(StrEnum):
 class TicketFilters(Struct, frozen=True):
     """What a list of tickets is narrowed to; all that is given must hold.
 
-    `homes` are the numbers of contacts. Without a view for them, spam and deleted tickets are left out.
+    `homes` are the numbers of contacts. Without a view for them, spam and deleted tickets are left out. Every one of
+    `words` must begin a word of the subject or of the requester's name.
     """
 
     view: View | None = None
@@ -297,3 +298,4 @@ class TicketFilters(Struct, frozen=True):
     group_id: int | None = None
     updated_since: Microseconds | None = None
     created_since: Microseconds | None = None
+    words: tuple[str, ...] = ()

@@ -47,7 +47,10 @@ def form_values(request: Request) -> dict[str, str]:
 
 def form_files(request: Request) -> list[Upload]:
     """The files of a form."""
-    return [] if request.form is None else [upload for upload in request.form.uploads if upload.size]
+    if request.form is None:
+        return []
+    lists = (value if isinstance(value, list) else [value] for value in request.form.tree.values())
+    return [each for values in lists for each in values if isinstance(each, Upload)]
 
 
 def read_values(tree: Mapping[str, Any], check: Check, *rules: Rule) -> dict[str, Any]:

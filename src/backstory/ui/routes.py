@@ -6,7 +6,7 @@ from backstory.http.body import BodyRule
 from backstory.http.routes import EVENTS, Handler, Route
 from backstory.model.access import Right
 from backstory.ui import activities, admin, assets, contacts, live, signing_in, tickets
-from backstory.ui.forms import FORM
+from backstory.ui.forms import FORM, FORM_WITH_FILES
 
 STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")
 
@@ -39,6 +39,16 @@ PAGES: tuple[Route, ...] = (
     page("POST", "/activities/{id}/pin", Right.READ, activities.pin, FORM),
     page("POST", "/activities/{id}/unpin", Right.READ, activities.unpin, FORM),
     page("POST", "/activities/{id}/delete", Right.ADMIN, activities.delete, FORM),
+    page("GET", "/tickets/new", Right.READ, tickets.read_new),
+    page("POST", "/tickets/new", Right.READ, tickets.open_ticket, FORM_WITH_FILES),
+    page("GET", "/tickets/{id}", Right.READ, tickets.read_ticket),
+    page("POST", "/tickets/{id}/reply", Right.READ, tickets.reply, FORM_WITH_FILES),
+    page("POST", "/tickets/{id}/notes", Right.READ, tickets.add_note, FORM_WITH_FILES),
+    page("POST", "/tickets/{id}/draft", Right.READ, tickets.save_draft, FORM_WITH_FILES),
+    page("POST", "/tickets/{id}/properties", Right.READ, tickets.change_properties, FORM),
+    page("POST", "/tickets/{id}/watch", Right.READ, tickets.watch, FORM),
+    page("POST", "/tickets/{id}/place", Right.READ, tickets.change_place, FORM),
+    page("POST", "/tickets/{id}/merge", Right.READ, tickets.merge, FORM),
     page("GET", "/admin", Right.ADMIN, admin.read_home),
     page("GET", "/admin/agents", Right.ADMIN, admin.list_agents),
     page("POST", "/admin/agents", Right.ADMIN, admin.add_agent, FORM),

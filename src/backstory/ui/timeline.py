@@ -36,6 +36,9 @@ GROUPS_A_PAGE = 50
 MAX_CHIPS = 12
 MAX_ALTERNATIVES = 50
 PARAMETERS = ("source", "type", "q", "since", "until", "at", "zone", "cursor")
+NOT_KEPT = (*PARAMETERS, "done")
+"""What links of the component do not carry on from the address of the page around it."""
+
 ZONES = ("mine", "contact", "utc")
 
 Pairs = list[tuple[str, str]]
@@ -234,14 +237,17 @@ async def read_timeline(
     *,
     mark: Mark | None = None,
     compact: bool = False,
+    query: Query | None = None,
 ) -> TimelineView:
     """A contact's timeline as the request's address asks for it. `mark` is a moment to point out.
+
+    `query` is what to show instead of what the address asks for.
 
     Raises:
         FieldErrors: the address asks for something that cannot be.
         NotFound: there is no such contact.
     """
-    query = read_query(request)
+    query = read_query(request) if query is None else query
     clock = timeline_clock(request, contact, query)
     filters, after = query_filters(query, clock), query_place(query)
     known = await services.sources.known()
@@ -337,7 +343,7 @@ class _Address:
     def __init__(self, request: Request, query: Query) -> None:
         self._path = request.path
         self.query = query
-        self.keep = [(name, value) for name, value in request.query() if name not in PARAMETERS]
+        self.keep = [(name, value) for name, value in request.query() if name not in NOT_KEPT]
 
     def to(self, query: Query, **changes: Any) -> str:
         """The address of a query with some changes."""

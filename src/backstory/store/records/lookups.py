@@ -72,6 +72,14 @@ def named_like(kind: str, term: str) -> sa.Select[tuple[int]] | None:
     return query.order_by(name_words.c.word).limit(MAX_CANDIDATES)
 
 
+def has_name_word(kind: str, record_id: sa.ColumnElement[int], beginning: str) -> sa.ColumnElement[bool]:
+    """Whether a record's name has a word that begins so."""
+    words = name_words.alias()
+    return sa.exists().where(
+        words.c.object == kind, words.c.record_id == record_id, *_begins(words, beginning)
+    )
+
+
 def _begins(table: sa.FromClause, beginning: str) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.word >= beginning, table.c.word < beginning + _LAST_CHARACTER
 

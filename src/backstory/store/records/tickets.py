@@ -24,7 +24,7 @@ from backstory.model.ticket import (
     TicketSource,
     View,
 )
-from backstory.store.records import attachments, fields
+from backstory.store.records import attachments, fields, lookups
 from backstory.store.records.homes import select_home_ids, select_survivors
 from backstory.store.records.tables import (
     agents,
@@ -38,7 +38,7 @@ from backstory.store.records.tables import (
 )
 from backstory.store.records.writing import insert_if_absent
 
-OWNER = "ticket"
+OWNER, CONTACT = "ticket", "contact"
 
 IS_SPAM = "tickets.spam IS true"
 """Word for word as the index of spam says it: SQLite takes an index for part of a table only then."""
@@ -218,7 +218,16 @@ def _shared_conditions(filters: TicketFilters, order: Order, few_changed: bool) 
         if order in (Order.DUE, Order.UPDATED):
             column = tickets.c.due_by if order is Order.DUE else tickets.c.updated_at
             conditions.append(column >= filters.created_since)
+    conditions += [_says(word) for word in filters.words]
     return conditions
+
+
+def _says(word: str) -> sa.ColumnElement[bool]:
+    """Whether a word begins one of the subject's, or one of the requester's name."""
+    return sa.or_(
+        lookups.has_name_word(OWNER, tickets.c.id, word),
+        lookups.has_name_word(CONTACT, tickets.c.requester_id, word),
+    )
 
 
 def _branches(filters: TicketFilters, order: Order, viewer: int) -> list[Branch]:
