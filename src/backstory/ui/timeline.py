@@ -355,8 +355,8 @@ class _Address:
 def _chips(
     facets: Facets, heard: dict[str, Microseconds | None], query: Query, address: _Address
 ) -> Iterator[Chip]:
-    names = dict.fromkeys([*query.sources, *facets.sources, *heard])
-    for name in list(names)[: MAX_CHIPS + len(query.sources)]:
+    shown = list(dict.fromkeys([*facets.sources, *heard]))[:MAX_CHIPS]
+    for name in dict.fromkeys([*shown, *query.sources]):
         on = name in query.sources
         others = tuple(each for each in query.sources if each != name)
         count = _count(facets.sources.get(name, 0), facets)
