@@ -19,21 +19,44 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("repeatable")
 
+ENGINES = ("sqlite", "postgres")
 SEED = Path(__file__).parent / "data" / "seed-request.json"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", choices=ENGINES, default="sqlite", help="where installations are kept, unless a test says"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module marked `every_engine` has its installations on each of them."""
+    if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_engine"):
+        metafunc.parametrize("engine", ENGINES, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def engine(request: pytest.FixtureRequest) -> str:
+    """Where the test's installations are kept."""
+    return str(getattr(request, "param", request.config.getoption("--engine")))
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    request: pytest.FixtureRequest, engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     """One server for all tests that get along with each other's data."""
-    installation = Installation(tmp_path_factory.mktemp("shared")).start()
+    url = request.getfixturevalue("postgres").create_database() if engine == "postgres" else None
+    installation = Installation(tmp_path_factory.mktemp("shared"), database_url=url).start()
     yield installation
     installation.stop()
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Installation]:
     """An installation of the test's own, not served yet."""
-    installation = Installation(tmp_path)
+    url = request.getfixturevalue("postgres_url") if engine == "postgres" else None
+    installation = Installation(tmp_path, database_url=url)
     yield installation
     installation.kill()
 

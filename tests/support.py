@@ -19,7 +19,7 @@ from backstory.cli import with_store
 from backstory.config import read_settings
 from backstory.helpdesk.access import create_agent, create_key
 from backstory.model.access import AuditEntry, Role
-from backstory.store.sqlite import SqliteStore
+from backstory.store.base import Store
 
 START_SECONDS = 30
 PASSWORD = "correct horse battery"
@@ -41,13 +41,21 @@ class Installation:
     """One installation. `start` serves it on a free port; keys exist for an admin, an agent and an application.
 
     `staff` are the roles of those who work there, each with a key: nobody on a new machine. Agents and contacts share
-    their numbers, so the first contact's number is one more than there are agents.
+    their numbers, so the first contact's number is one more than there are agents. `database_url` is where it is kept,
+    an SQLite file in the folder where none is given.
     """
 
-    def __init__(self, directory: Path, *, staff: Sequence[Role] = (Role.ADMIN, Role.AGENT)) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        staff: Sequence[Role] = (Role.ADMIN, Role.AGENT),
+        database_url: str | None = None,
+    ) -> None:
         self._staff = staff
         self.directory = directory
         self.database = directory / "backstory.db"
+        self.database_url = database_url or f"sqlite:///{self.database}"
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._grouped = False
@@ -56,7 +64,7 @@ class Installation:
     def _let_in(self) -> tuple[str, str, str]:
         entry = AuditEntry(0, "test", "test", "test", "test")
 
-        async def work(store: SqliteStore) -> tuple[str, str, str]:
+        async def work(store: Store) -> tuple[str, str, str]:
             records = store.records
             keys = []
             for role in self._staff:
@@ -70,11 +78,6 @@ class Installation:
             return admin, agent, source
 
         return with_store(read_settings({}, database=self.database_url), work)
-
-    @property
-    def database_url(self) -> str:
-        """The installation's BACKSTORY_DATABASE."""
-        return f"sqlite:///{self.database}"
 
     def environment(self, **extra: str) -> dict[str, str]:
         """This process's environment with the installation's settings."""

@@ -11,7 +11,7 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from backstory.committer import committer
-from backstory.config import Settings
+from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.attachments import Attachments
@@ -39,6 +39,7 @@ from backstory.live.hub import Hub
 from backstory.model.mail import Sender
 from backstory.observe import Metrics
 from backstory.store.base import Store
+from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from backstory.timeline.facets import SourcesHeard
@@ -54,15 +55,19 @@ log = structlog.get_logger(__name__)
 
 def open_store(
     settings: Settings, ownership: Ownership = Ownership.REQUIRED, committer: Sequence[str] = ()
-) -> SqliteStore:
-    """The storage that the settings name, opened; with the command of a committer, publications are its work.
+) -> Store:
+    """The storage that the settings name, opened; with the command of a committer, SQLite's publications are its work.
 
     Raises:
         StorageError: it cannot be used as it is.
     """
-    store = SqliteStore(
-        settings.database, ownership=ownership, phone_region=settings.phone_region, committer=committer
-    )
+    store: SqliteStore | PostgresStore
+    if isinstance(settings.database, PostgresUrl):  # where any number of processes may be
+        store = PostgresStore(settings.database.url, phone_region=settings.phone_region)
+    else:
+        store = SqliteStore(
+            settings.database, ownership=ownership, phone_region=settings.phone_region, committer=committer
+        )
     store.open()
     return store
 

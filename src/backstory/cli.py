@@ -24,12 +24,12 @@ from rich.progress import (
 from rich.table import Table
 
 from backstory import __version__
-from backstory.config import SETTINGS, Settings, read_settings
+from backstory.config import SETTINGS, PostgresUrl, Settings, read_settings
 from backstory.errors import BackstoryError, OperatorError
 from backstory.model.access import AuditEntry, Role
 from backstory.model.moment import format_moment, now
 from backstory.observe import configure_logs, is_for_people
-from backstory.store.sqlite import SqliteStore
+from backstory.store.base import Store
 from backstory.store.sqlite_database import Ownership
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _entry(action: str, target: str, **details: Any) -> AuditEntry:
 
 
 def with_store(
-    settings: Settings, work: Callable[[SqliteStore], Awaitable[T]], ownership: Ownership = Ownership.NEVER
+    settings: Settings, work: Callable[[Store], Awaitable[T]], ownership: Ownership = Ownership.NEVER
 ) -> T:
     """Run `work` on the opened storage, and close it."""
     from backstory.app import open_store
@@ -138,7 +138,7 @@ def migrate(database: str | None) -> None:
     """Bring the database's schema up to date (serve does it by itself)."""
     settings = read_settings(database=database)
 
-    async def work(store: SqliteStore) -> None:
+    async def work(store: Store) -> None:
         await store.ready()
 
     with_store(settings, work, Ownership.IF_FREE)
@@ -188,7 +188,7 @@ def create_agent(email: str, name: str, role: str, password_stdin: bool, databas
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
 
-    async def work(store: SqliteStore) -> int:
+    async def work(store: Store) -> int:
         entry = _entry("agent.create", "agent", role=role)
         return (await create_agent(store.records, email, name, Role(role), password, entry)).id
 
@@ -220,7 +220,7 @@ def create_key(
     """  # noqa: D301 - click wants the character \b itself
     from backstory.helpdesk.access import create_key
 
-    async def work(store: SqliteStore) -> str:
+    async def work(store: Store) -> str:
         ends = now() + expires * DAY if expires else None
         entry = _entry("key.create", "key", sources=list(sources), expires=bool(expires))
         return await create_key(store.records, agent_email=agent, sources=sources, expires=ends, entry=entry)
@@ -233,7 +233,7 @@ def create_key(
 def list_keys(database: str | None) -> None:
     """List every key ever issued: never the key itself, only its last four characters."""
 
-    async def work(store: SqliteStore) -> Any:
+    async def work(store: Store) -> Any:
         return await store.records.keys()
 
     table = Table("id", "key", "belongs to", "created", "expires", "state", box=None, pad_edge=False)
@@ -252,7 +252,7 @@ def list_keys(database: str | None) -> None:
 def revoke_key(key_id: int, database: str | None) -> None:
     """End a key, within a second, also in a server that is running."""
 
-    async def work(store: SqliteStore) -> bool:
+    async def work(store: Store) -> bool:
         return await store.records.revoke_key(key_id, _entry("key.revoke", f"key:{key_id}"))
 
     if not with_store(read_settings(database=database), work):
@@ -266,13 +266,18 @@ def revoke_key(key_id: int, database: str | None) -> None:
 def backup(file: Path, database: str | None) -> None:
     """Copy the database into FILE, consistent, also while it is being served.
 
-    The copy is verified and only then given its name.
+    The copy is verified and only then given its name. Of PostgreSQL it is a dump, made with its pg_dump.
     """
-    from backstory.backup import back_up
+    from backstory import backup as sqlite_backup
+    from backstory import postgres_backup
 
     source = read_settings(database=database).database
-    with progress_bar("Backing up", source.stat().st_size if source.exists() else None) as show:
-        size = back_up(source, file, show)
+    if isinstance(source, PostgresUrl):
+        with progress_bar("Backing up", None) as show:
+            size = postgres_backup.back_up(source, file, show)
+    else:
+        with progress_bar("Backing up", source.stat().st_size if source.exists() else None) as show:
+            size = sqlite_backup.back_up(source, file, show)
     click.echo(f"{file}: {size:,} bytes, verified.", err=True)
 
 
@@ -282,15 +287,41 @@ def backup(file: Path, database: str | None) -> None:
 def restore(file: Path, database: str | None) -> None:
     """Put a backup in the place of the database. Stop the server first.
 
-    The backup is verified before anything is touched; the database that was there is kept beside it. Contact ids that
-    were issued after the backup are not issued again.
+    The backup is verified before anything is touched. An SQLite file that was there is kept beside the new one; what
+    was in a PostgreSQL database is replaced. Contact ids that were issued after the backup are not issued again.
     """
-    from backstory.backup import restore_from
+    from backstory import backup as sqlite_backup
+    from backstory import postgres_backup
 
-    settings = read_settings(database=database)
+    target = read_settings(database=database).database
     with progress_bar("Restoring", file.stat().st_size) as show:
-        report = restore_from(file, settings.database, show)
+        if isinstance(target, PostgresUrl):
+            report = postgres_backup.restore_from(file, target, show)
+        else:
+            report = sqlite_backup.restore_from(file, target, show)
     click.echo(report, err=True)
+
+
+@main.command()
+@click.option(
+    "--after",
+    type=click.IntRange(0, 2**62),
+    metavar="ID",
+    help="The highest contact id that was ever issued.",
+)
+@_database_option
+def settle(after: int | None, database: str | None) -> None:
+    """Make a PostgreSQL database safe to serve after other tools have restored it.
+
+    Run it before the first server starts. Contact ids that were issued after the backup are not issued again (without
+    --after a wide gap is left), and live streams of before begin afresh. 'backstory restore' does it by itself.
+    """
+    from backstory.postgres_backup import settle
+
+    target = read_settings(database=database).database
+    if not isinstance(target, PostgresUrl):
+        raise OperatorError("an SQLite file is restored with 'backstory restore', which settles it")
+    click.echo(settle(target, after), err=True)
 
 
 @main.command("import")
@@ -315,7 +346,7 @@ def import_command(file: str, rejected: Path | None, again: bool, database: str 
 
     total = Path(file).stat().st_size if Path(file).is_file() else None
 
-    async def work(store: SqliteStore) -> Any:
+    async def work(store: Store) -> Any:
         with progress_bar("Importing", total) as show:
             return await import_file(
                 store, file, rejected, again=again, show=show, phone_region=settings.phone_region
@@ -339,7 +370,7 @@ def export(contact_id: int, database: str | None) -> None:
     """
     from backstory.transfer import export_contact
 
-    async def work(store: SqliteStore) -> int:
+    async def work(store: Store) -> int:
         entry = _entry("contact.export", f"contact:{contact_id}")
         return await export_contact(store, contact_id, sys.stdout.buffer, entry)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from email.utils import getaddresses
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import phonenumbers
 from msgspec import Struct
@@ -32,11 +33,15 @@ SETTINGS: dict[str, Setting] = {
         "BACKSTORY_HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for every one of this machine."
     ),
     "port": Setting("BACKSTORY_PORT", "8000", "The port to listen on, 0 for a free one."),
-    "database": Setting("BACKSTORY_DATABASE", DEFAULT_DATABASE, "Where things are kept: sqlite:///FILE."),
+    "database": Setting(
+        "BACKSTORY_DATABASE",
+        DEFAULT_DATABASE,
+        "Where things are kept: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/NAME.",
+    ),
     "attachments": Setting(
         "BACKSTORY_ATTACHMENTS",
         "",
-        "The folder of attachments and avatars. Empty: attachments, beside the database's file.",
+        "The folder of attachments and avatars. Empty: attachments, beside an SQLite file, else in the current folder.",
     ),
     "smtp_host": Setting(
         "BACKSTORY_SMTP_HOST", "", "The mail server that replies go out by. Empty: none, they are not sent."
@@ -95,12 +100,28 @@ class MailServer(Struct, frozen=True):
         return f"MailServer(host={self.host!r}, port={self.port})"  # a password does not belong into logs
 
 
+class PostgresUrl(Struct, frozen=True):
+    """Where a PostgreSQL database is, and who may use it."""
+
+    url: str
+
+    def __str__(self) -> str:
+        """As it may be shown: without the password."""
+        parts = urlsplit(self.url)
+        user = f"{parts.username}@" if parts.username else ""
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
+
+    def __repr__(self) -> str:
+        return f"PostgresUrl({str(self)!r})"  # a password does not belong into logs
+
+
 class Settings(Struct, frozen=True):
     """The settings of one process, checked."""
 
     host: str
     port: int
-    database: Path
+    database: Path | PostgresUrl
     attachments: Path
     mail: MailServer | None
     log_level: str
@@ -128,7 +149,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
     return Settings(
         host=text["host"],
         port=_port("port", text["port"]),
-        database=_sqlite_path(text["database"]),
+        database=_database(text["database"]),
         attachments=_attachments(text["attachments"], text["database"]),
         mail=_mail(text),
         log_level=_one_of("log_level", text["log_level"], ("debug", "info", "warning", "error")),
@@ -180,17 +201,40 @@ def _region(given: str) -> str | None:
     return given.upper() or None
 
 
-def _sqlite_path(given: str) -> Path:
+def _database(given: str) -> Path | PostgresUrl:
+    if given.startswith(("postgresql://", "postgres://")):
+        return _postgres_url(given)
     prefix = "sqlite:///"
     if not given.startswith(prefix) or given == prefix:
+        scheme = (
+            given.partition("://")[0] + "://…" if "://" in given else given
+        )  # behind it may be a password
         raise _wrong(
-            "database", given, "sqlite:///FILE (a relative path) or sqlite:////FOLDER/FILE (an absolute one)"
+            "database",
+            scheme,
+            "sqlite:///FILE (a relative path), sqlite:////FOLDER/FILE (an absolute one) or"
+            " postgresql://USER:PASSWORD@HOST:PORT/NAME",
         )
     return Path(given.removeprefix(prefix)).expanduser()
 
 
+def _postgres_url(given: str) -> PostgresUrl:
+    wanted = "postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters of the password as %XX"
+    try:
+        parts = urlsplit(given)
+        is_whole = bool(parts.path.strip("/") and parts.hostname and parts.port != 0)
+    except ValueError:  # the port is no number
+        is_whole = False
+    if not is_whole:
+        raise _wrong("database", "postgresql://…", wanted)
+    return PostgresUrl(given)
+
+
 def _attachments(given: str, database: str) -> Path:
-    return Path(given).expanduser() if given else _sqlite_path(database).parent / "attachments"
+    if given:
+        return Path(given).expanduser()
+    where = _database(database)
+    return where.parent / "attachments" if isinstance(where, Path) else Path("attachments")
 
 
 def _mail(text: Mapping[str, str]) -> MailServer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
@@ -12,9 +13,10 @@ from typing import Literal, NamedTuple
 import pysqlite3 as sqlite3
 
 from backstory import __version__
-from backstory.config import Settings
+from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
 from backstory.store import migrations
+from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
 State = Literal["ok", "note", "bad"]
@@ -23,12 +25,22 @@ EARLIEST = 1_767_225_600  # 2026-01-01: a clock before that is wrong
 SLOW_SYNC_MS = 20.0
 
 
+MAX_CLOCK_DIFFERENCE = 5.0
+MAX_INDEX_BEHIND = 10.0
+FEW_CONNECTIONS = 20
+
+
 class Finding(NamedTuple):
     """One thing that was looked at: how it is, and what to do where it is not well."""
 
     state: State
     what: str
     text: str
+
+
+_NO_ADMIN = Finding(
+    "note", "agents", "there is no admin; 'backstory agents create EMAIL --name NAME --role admin'"
+)
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -73,6 +85,8 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
+    if isinstance(settings.database, PostgresUrl):
+        return  # the server's disk is not to be seen from here
     folder = settings.database.parent
     if not folder.is_dir():
         yield Finding("bad", "disk", f"the folder {folder} does not exist: make it, or set another database")
@@ -112,6 +126,9 @@ def _sync_milliseconds(folder: Path) -> float:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    if isinstance(settings.database, PostgresUrl):
+        yield from _postgres(settings.database)
+        return
     path = settings.database
     if not path.exists():
         yield Finding("note", "database", f"{path} does not exist yet; 'backstory serve' makes it")
@@ -128,6 +145,43 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "note", "database", f"{path} can be read by other users of this machine: chmod 600 {path}"
         )
+
+
+def _postgres(database: PostgresUrl) -> Iterator[Finding]:
+    try:
+        seen = asyncio.run(look(database.url))
+    except StorageError as error:
+        yield Finding("bad", "database", str(error))
+        return
+    yield Finding("ok", "PostgreSQL", f"{seen.version}, answers in {seen.milliseconds:.1f} ms")
+    for wrong, advice in (
+        (seen.fsync == "off", "fsync is off: a crash of its machine loses and damages data; turn it on"),
+        (seen.full_page_writes == "off", "full_page_writes is off: a crash can damage data; turn it on"),
+    ):
+        if wrong:
+            yield Finding("bad", "PostgreSQL", advice)
+    if seen.synchronous_commit == "off":
+        advice = "synchronous_commit is off for others; Backstory turns it on for its own sessions"
+        yield Finding("note", "PostgreSQL", advice)
+    if abs(seen.clock_ahead) > MAX_CLOCK_DIFFERENCE:
+        advice = f"its clock is {seen.clock_ahead:+.0f} s from this machine's: set both by NTP"
+        yield Finding("note", "clock", advice)
+    left = seen.max_connections - seen.connections
+    if left < FEW_CONNECTIONS:
+        advice = f"{left} connections left of {seen.max_connections}; each server process wants up to 17"
+        yield Finding("note", "PostgreSQL", advice)
+    if not seen.is_current:
+        made = "'backstory migrate' (or the next start) makes it or brings it up to date"
+        yield Finding("note", "database", f"its schema is not this program's yet; {made}")
+        return
+    yield Finding(
+        "ok", "database", f"about {max(0, seen.contacts):,} contacts, {max(0, seen.activities):,} activities"
+    )
+    if not seen.has_admin:
+        yield _NO_ADMIN
+    if seen.index_behind > MAX_INDEX_BEHIND:
+        advice = f"the index is {seen.index_behind:.0f} s behind; a running server builds it"
+        yield Finding("note", "search", advice)
 
 
 def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -151,9 +205,7 @@ def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
     activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
     yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
     if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():
-        yield Finding(
-            "note", "agents", "there is no admin; 'backstory agents create EMAIL --name NAME --role admin'"
-        )
+        yield _NO_ADMIN
     indexed = connection.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0]
     behind = connection.execute(
         "SELECT count(*) FROM activities WHERE position > ?", (int(indexed),)

@@ -13,7 +13,7 @@ from backstory.helpdesk.access import create_key
 from backstory.http.routes import ROUTES, Route
 from backstory.model.access import AuditEntry, Right
 from backstory.model.moment import now
-from backstory.store.sqlite import SqliteStore
+from backstory.store.base import Store
 from tests.http.calls import good_call, name_of, refused_path
 from tests.http.test_publish import email, publish
 from tests.http.wire import ACTIVITIES, BATCH
@@ -34,7 +34,7 @@ def expired_key(installation: Installation) -> str:
     """A key that has ended by itself a moment ago."""
     entry = AuditEntry(0, "test", "test", "test", "test")
 
-    async def work(store: SqliteStore) -> str:
+    async def work(store: Store) -> str:
         ended = now() - 1_000_000
         return await create_key(
             store.records, agent_email="admin@example.com", sources=(), expires=ended, entry=entry

@@ -26,6 +26,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     """A store as a server has it."""
     settings = read_settings({}, database=f"sqlite:///{tmp_path / 'backstory.db'}")
     opened = open_store(settings, committer=committer(settings))
+    assert isinstance(opened, SqliteStore)
     yield opened
     await opened.close()
 

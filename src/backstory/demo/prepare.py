@@ -44,10 +44,11 @@ def prepare(settings: Settings, directory: Path, show: Callable[[float, str], No
     """
     directory.mkdir(parents=True, exist_ok=True)
     access = directory / ACCESS_FILE
+    database = _file(settings)
     if not access.exists():
-        if settings.database.exists():  # never touched: it may be anybody's
+        if database.exists():  # never touched: it may be anybody's
             raise OperatorError(
-                f"{settings.database} is no finished demo; name another --directory, or remove it if it is nobody's"
+                f"{database} is no finished demo; name another --directory, or remove it if it is nobody's"
             )
         asyncio.run(_fill(settings, access, show))
     return _welcome(settings, json.loads(access.read_text()))
@@ -55,7 +56,8 @@ def prepare(settings: Settings, directory: Path, show: Callable[[float, str], No
 
 async def _fill(settings: Settings, access: Path, show: Callable[[float, str], None]) -> None:
     """Fill a database under another name, and give it its own when it is whole: one that was cut off is begun again."""
-    filling = settings.database.with_name(FILLING)
+    database = _file(settings)
+    filling = database.with_name(FILLING)
     _remove(filling)
     store = open_store(replace(settings, database=filling))
     try:
@@ -69,9 +71,14 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
     partial = access.with_suffix(".partial")
     partial.touch(mode=0o600)
     partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key}))
-    filling.replace(settings.database)
+    filling.replace(database)
     partial.replace(access)
     _remove(filling)
+
+
+def _file(settings: Settings) -> Path:
+    assert isinstance(settings.database, Path), "the demo is a file in its folder"
+    return settings.database
 
 
 def _remove(filling: Path) -> None:
@@ -145,5 +152,5 @@ Read the timeline of the contact_id in the answer (here 1):
 
   curl -u {key}:X '{address}/api/v2/contacts/1/activities?per_page=5'
 
-Stop with Ctrl-C. To begin afresh, remove the folder {settings.database.parent}.
+Stop with Ctrl-C. To begin afresh, remove the folder {_file(settings).parent}.
 """

@@ -23,7 +23,7 @@ def is_current(connection: pysqlite3.Connection) -> bool:
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone():
         return False
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return _is_head(row[0] if row else None)
+    return is_head(row[0] if row else None)
 
 
 def is_current_on(connection: sa.Connection) -> bool:
@@ -32,10 +32,15 @@ def is_current_on(connection: sa.Connection) -> bool:
 
     if not sa.inspect(connection).has_table("alembic_version"):
         return False
-    return _is_head(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+    return is_head(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
 
 
-def _is_head(version: str | None) -> bool:
+def is_head(version: str | None) -> bool:
+    """The same of a revision that was read.
+
+    Raises:
+        StorageError: it is newer than this program's.
+    """
     if version is not None and version > HEAD:
         raise StorageError(
             f"the database has schema {version}, newer than this program's {HEAD}: upgrade the program"

@@ -1,0 +1,145 @@
+"""An operator's PostgreSQL: what is wrong is named at start, the doctor looks, backups keep what they promise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.cli.test_commands import here, run_here
+from tests.http.test_publish import publish
+from tests.servers.postgres import PostgresServer
+from tests.servers.programs import free_port
+from tests.support import Installation, publish_request
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """These installations are kept on PostgreSQL."""
+    return "postgres"
+
+
+def started(url: str) -> str:
+    """What `migrate` says of a database that cannot be used."""
+    done = run_here("migrate", BACKSTORY_DATABASE=url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "correct" not in done.stderr, "a password does not belong there"
+    return " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://", "postgresql://host", "postgresql://host:x/name", "postgres://host:0/a", "mysql://h/n"],
+)
+def test_a_wrong_url_says_what_would_be_right(url: str) -> None:
+    assert "postgresql://USER:PASSWORD@HOST:PORT/NAME" in started(url)
+
+
+def test_what_is_wrong_is_named(postgres: PostgresServer) -> None:
+    nobody_there = f"postgresql://backstory:correct@127.0.0.1:{free_port()}/backstory"
+    assert "it cannot be reached" in started(nobody_there)
+    assert "the user or the password is wrong" in started(postgres.url("postgres", password="correct"))
+    assert "there is no such database" in started(postgres.url("nothing_here"))
+    postgres.sql("CREATE ROLE stranger LOGIN PASSWORD 'correct'")
+    name = postgres.create_database().rpartition("/")[2]
+    assert "lacks a right" in started(postgres.url(name, user="stranger", password="correct"))
+
+
+def test_a_replica_is_refused(postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    postgres.sql(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    assert "only reads" in started(url)
+
+
+def test_a_newer_schema_is_refused(postgres: PostgresServer, postgres_url: str) -> None:
+    name = postgres_url.rpartition("/")[2]
+    before = postgres.sql("SELECT version_num FROM alembic_version", name)
+    postgres.sql("UPDATE alembic_version SET version_num = '9999'", name)
+    try:
+        assert "newer than this program's" in started(postgres_url)
+        assert "newer" in run_here("doctor", BACKSTORY_DATABASE=postgres_url).stdout
+    finally:
+        postgres.sql(f"UPDATE alembic_version SET version_num = '{before}'", name)
+
+
+@pytest.fixture
+def installation(postgres: PostgresServer, tmp_path: Path) -> Iterator[Installation]:
+    """An installation in a database of its own, which a restore may take away."""
+    installation = Installation(tmp_path, database_url=postgres.create_database())
+    yield installation
+    installation.kill()
+
+
+def test_the_doctor_looks_at_the_server(server: Installation, postgres: PostgresServer) -> None:
+    with server.client() as api:
+        publish(api, publish_request())
+    done = here(server, "doctor")
+    found = " ".join(done.stdout.split())
+    assert "1 contacts" in found
+    assert "fsync is off" in found  # of the tests' server, and rightly bad
+    assert done.returncode == 1
+    assert "correct" not in done.stdout
+    assert (
+        "cannot be reached" in run_here("doctor", BACKSTORY_DATABASE="postgresql://a:b@127.0.0.1:1/c").stdout
+    )
+
+
+def test_a_restore_of_an_older_backup_issues_no_id_twice(installation: Installation) -> None:
+    dump = installation.directory / "dump"
+    installation.start()
+    with installation.client() as api:
+        kept = publish(api, publish_request(id="before", contact={"email": "before@example.com"}))
+        done = here(installation, "backup", str(dump))  # while it is served
+        assert done.returncode == 0, done.stderr
+        lost = publish(api, publish_request(id="behind", contact={"email": "behind@example.com"}))
+    revoked = here(installation, "keys", "list").stdout.splitlines()[-1].split()[0]
+    assert here(installation, "keys", "revoke", revoked).returncode == 0
+    refused = here(installation, "restore", str(dump))
+    assert "stop it first" in refused.stderr
+    installation.stop()
+
+    done = here(installation, "restore", str(dump))
+    assert done.returncode == 0, done.stderr
+    assert f"New contacts begin at {lost['contact_id'] + 1:,}" in done.stderr
+    assert "revoked" in here(installation, "keys", "list").stdout.splitlines()[-1]
+    installation.start()
+    with installation.client() as api:
+        assert api.get(f"/api/v2/contact-activities/{kept['id']}").status_code == 200
+        assert api.get(f"/api/v2/contact-activities/{lost['id']}").status_code == 404
+        again = publish(api, publish_request(id="behind", contact={"email": "behind@example.com"}))
+        assert again["contact_id"] > lost["contact_id"]
+
+
+def test_a_restore_that_fails_changes_nothing(installation: Installation) -> None:
+    dump = installation.directory / "dump"
+    assert here(installation, "backup", str(dump)).returncode == 0
+    assert "exists already" in here(installation, "backup", str(dump)).stderr
+    dump.write_bytes(dump.read_bytes()[:-5_000])
+    done = here(installation, "restore", str(dump))
+    assert done.returncode == 1
+    assert "failed" in done.stderr
+    assert len(here(installation, "keys", "list").stdout.splitlines()) > 2
+
+
+def test_what_other_tools_restored_is_settled(installation: Installation) -> None:
+    generation = read(installation, "SELECT value FROM log_state WHERE name = 'generation'")
+    assert here(installation, "settle", "--after", "700").returncode == 0
+    assert read(installation, "SELECT nextval('contacts_id_seq')") == 701
+    assert read(installation, "SELECT value FROM log_state WHERE name = 'generation'") != generation
+    done = here(installation, "settle")
+    assert "10,000,702" in done.stderr
+
+
+def read(installation: Installation, query: str) -> object:
+    async def ask() -> object:
+        connection = await asyncpg.connect(installation.database_url)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
