@@ -79,6 +79,13 @@ class Installation:
 
         return with_store(read_settings({}, database=self.database_url), work)
 
+    def beside(self, directory: Path) -> Installation:
+        """The same installation for another server process, with a folder of its own."""
+        other = object.__new__(Installation)
+        directory.mkdir()
+        vars(other).update(vars(self), directory=directory, process=None, url="")
+        return other
+
     def environment(self, **extra: str) -> dict[str, str]:
         """This process's environment with the installation's settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTORY_")}

@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -240,7 +240,8 @@ class PostgresDatabase:
         except BaseException as error:
             was_lost = acquired is not None and _is_lost(error)
             if was_lost and acquired is not None:
-                acquired.terminate()
+                with suppress(asyncpg.InterfaceError):  # the pool has noticed, and let go of it
+                    acquired.terminate()
             answer = translate(error, lost if was_lost else CANNOT)
             if answer is error:
                 raise
