@@ -31,8 +31,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module marked `every_engine` has its installations on each of them."""
-    if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_engine"):
-        metafunc.parametrize("engine", ENGINES, indirect=True, scope="session")
+    definition = metafunc.definition
+    if "engine" in metafunc.fixturenames and definition.get_closest_marker("every_engine"):
+        only = definition.get_closest_marker("engine")
+        metafunc.parametrize("engine", only.args if only else ENGINES, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test marked `engine(name)` says nothing of the others."""
+    for item in items:
+        only = item.get_closest_marker("engine")
+        served = "shared_server" in getattr(item, "fixturenames", ()) and not hasattr(item, "callspec")
+        if only is not None and served and config.getoption("--engine") not in only.args:
+            item.add_marker(pytest.mark.skip(reason=f"only on {', '.join(only.args)}"))
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_help_teaches_a_first_start(tmp_path: Path) -> None:
         ("BACKSTORY_PORT", "65536", "a number from 0 to 65535"),
         ("BACKSTORY_PORT", "", "a number from 0 to 65535"),
         ("BACKSTORY_PORT", "9" * 5000, "a number from 0 to 65535"),
-        ("BACKSTORY_DATABASE", "postgres://x", "sqlite:///FILE"),
+        ("BACKSTORY_DATABASE", "postgres://x", "postgresql://USER"),
         ("BACKSTORY_DATABASE", "sqlite:///", "sqlite:///FILE"),
         ("BACKSTORY_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
         ("BACKSTORY_LOG_FORMAT", "xml", "one of auto, json, text"),

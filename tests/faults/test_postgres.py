@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -47,6 +48,11 @@ def stored(url: str) -> dict[str, list[str]]:
     return found
 
 
+def has_refused(load: Load, before: int) -> bool:
+    """Whether more was answered 503 than before."""
+    return load.statuses[503] > before
+
+
 def is_ready(server: Installation) -> bool:
     return httpx.get(f"{server.url}/readyz", timeout=60).status_code == 200
 
@@ -58,12 +64,12 @@ def test_kills_of_postgresql_under_load(installation: Installation, own_postgres
         load.wait_for(len(load.answered) + 50)
         before = load.statuses[503]
         own_postgres.kill()
-        wait_until(lambda before=before: load.statuses[503] > before, what="a 503")
+        wait_until(partial(has_refused, load, before), what="a 503")
         own_postgres.start()
         wait_until(lambda: is_ready(server), seconds=30, what="readiness without a restart")
     load.wait_for(len(load.answered) + 50)
     load.stop()
-    assert set(load.statuses) == {200, 503}, [x[:4000] for x in server.log_text().splitlines() if "raceback" in x or "_failed" in x][:6]
+    assert set(load.statuses) == {200, 503}
     assert not load.cut_off
     there = stored(installation.database_url)
     assert all(len(ids) == 1 for ids in there.values())

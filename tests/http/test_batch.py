@@ -12,6 +12,8 @@ from tests.http.test_publish import email, unique
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import Installation, publish_request
 
+pytestmark = pytest.mark.every_engine
+
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 

@@ -298,6 +298,7 @@ def test_a_deleted_contact_is_kept_and_restored(api: httpx.Client) -> None:
     assert ids(listed(api, email=contact["email"])) == [contact["id"]]
 
 
+@pytest.mark.engine("sqlite")  # looks into the file
 def test_a_blocked_contact_cannot_be_changed_and_is_restored(
     shared_server: Installation, api: httpx.Client
 ) -> None:

@@ -15,6 +15,8 @@ from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH, start_tuned
 from tests.support import SOURCE, Installation, publish_request, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 AUDIT = "/api/v2/audit-log"
 REJECTED = "/api/v2/rejected-requests"
 
@@ -53,6 +55,7 @@ def test_a_deleted_activity_is_gone_from_every_reading(api: httpx.Client) -> Non
     assert api.delete(f"{ACTIVITIES}/{gone['id']}").status_code == 404
 
 
+@pytest.mark.engine("sqlite")  # looks into the file
 def test_its_text_is_gone_from_the_file(server: Installation) -> None:
     secret = unique("SECRET")
     with server.client() as api:
@@ -101,6 +104,7 @@ def test_what_was_refused_is_not_audited(api: httpx.Client) -> None:
     assert len(all_of(api, AUDIT)) == before
 
 
+@pytest.mark.engine("sqlite")  # looks into the file
 def test_the_audit_log_cannot_be_changed(installation: Installation) -> None:
     with closing(sqlite3.connect(installation.database)) as connection:
         for statement in ("UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"):
@@ -160,6 +164,7 @@ def test_refused_requests_are_bounded(installation: Installation, tmp_path: Path
     assert json.loads(kept[0]["body"])["round"] == 2
 
 
+@pytest.mark.engine("sqlite")  # looks into the file
 def test_refusals_are_written_without_being_asked_for(server: Installation) -> None:
     with server.client() as api:
         api.post(ACTIVITIES, json={})

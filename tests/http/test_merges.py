@@ -15,6 +15,8 @@ from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, Viewer
 from tests.support import Installation, publish_request, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 CONTACTS = "/api/v2/contacts"
 PRIMARY, SECONDARY = "primary_contact_id", "secondary_contact_ids"
 

@@ -13,6 +13,8 @@ import pytest
 from tests.http.wire import ACTIVITIES
 from tests.support import SOURCE, Installation, publish_request
 
+pytestmark = pytest.mark.every_engine
+
 
 def unique(prefix: str = "x") -> str:
     return f"{prefix}-{uuid4().hex}"

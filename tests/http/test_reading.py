@@ -16,6 +16,8 @@ from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH, find
 from tests.support import Installation, publish_request, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 KEYS = {
     "id",
     "external_id",

@@ -166,6 +166,7 @@ def test_which_requests_are_logged(installation: Installation, wanted: str, expe
     assert [line["status"] for line in lines if line["event"] == "request"] == expected
 
 
+@pytest.mark.engine("sqlite")  # looks into the file
 def test_the_database_is_for_its_owner_alone(shared_server: Installation) -> None:
     for file in Path(shared_server.directory).glob("backstory.db*"):
         assert file.stat().st_mode & 0o077 == 0, file

@@ -15,6 +15,8 @@ from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH, RawConnection, Viewer
 from tests.support import Installation, publish_request, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 
 def timeline(api: httpx.Client, contact_id: int) -> tuple[list[Any], str]:
     """The whole timeline, and the stream position of its first page."""
