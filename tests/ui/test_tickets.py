@@ -157,7 +157,10 @@ def test_a_reply_can_resolve_the_ticket(api: httpx.Client, agent: Visitor) -> No
 def test_files_go_with_a_reply_and_come_back(api: httpx.Client, agent: Visitor) -> None:
     number = open_ticket(api)["id"]
     data = {"csrf": agent.token("/tickets"), "body": "See the file."}
-    files = [("attachments[]", ("bill <1>.txt", b"one", "text/plain")), ("attachments[]", ("b.txt", b"two", "text/plain"))]
+    files = [
+        ("attachments[]", ("bill <1>.txt", b"one", "text/plain")),
+        ("attachments[]", ("b.txt", b"two", "text/plain")),
+    ]
     answer = agent.post(f"/tickets/{number}/reply", data=data, files=files)
     assert answer.status_code == 303, answer.text
     page = agent.get(f"/tickets/{number}").text
