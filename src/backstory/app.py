@@ -19,6 +19,7 @@ from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles, OrphanRemover
 from backstory.helpdesk.jobs import Jobs
 from backstory.helpdesk.known_sources import Sources
@@ -107,8 +108,10 @@ class Server:
 
         tickets = Tickets(store.records, files, after_change, settings.phone_region)
         jobs = Jobs(store.records)
+        eraser = Eraser(store.records, store.log, files)
         self._workers: list[Worker] = [
             jobs,
+            eraser,
             OrphanRemover(store.records, files),
             *([mailer] if mailer else []),
         ]
@@ -120,9 +123,10 @@ class Server:
             hub,
             Authenticator(store.records),
             RejectedRequests(store.records),
-            Contacts(store.records, settings.phone_region),
+            Contacts(store.records, files, settings.phone_region),
             Companies(store.records),
             Merges(store.records, settings.phone_region),
+            eraser,
             metrics,
             write_documentation(ROUTES),
             Sessions(store.records),

@@ -125,6 +125,7 @@ _PREPARED: dict[str, Callable[[_Maker], Call]] = {
     "GET /contacts/{id}": lambda make: make.call(make.contact()),
     "PUT /contacts/{id}": lambda make: make.call(make.contact(), {"job_title": "Chef"}),
     "DELETE /contacts/{id}": lambda make: make.call(make.contact()),
+    "DELETE /contacts/{id}/hard_delete": lambda make: make.call(make.contact(), force="true"),
     "PUT /contacts/{id}/restore": lambda make: make.call(make.deleted_contact()),
     "PUT /contacts/{id}/send_invite": lambda make: make.call(make.contact()),
     "POST /contacts/merge": lambda make: make.call(

@@ -102,6 +102,7 @@ def test_the_routes_are_those_of_the_contract() -> None:
     admin = {path for path, right in rights.items() if right is Right.ADMIN}
     assert admin == {
         "DELETE /contact-activities/{id}",
+        "DELETE /contacts/{id}/hard_delete",
         "POST /contacts/merges/{merge_id}/undo",
         "/rejected-requests",
         "/audit-log",

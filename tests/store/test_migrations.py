@@ -21,7 +21,14 @@ from backstory.store import migrations
 from backstory.store.records.tables import metadata
 from backstory.store.sqlite_database import Ownership, SqliteDatabase
 
-LOG_TABLES = {"activities", "event_keys", "deletions", "postings", "log_state"}  # log/sqlite_schema.sql
+LOG_TABLES = {
+    "activities",
+    "erased",
+    "event_keys",
+    "deletions",
+    "postings",
+    "log_state",
+}  # log/sqlite_schema.sql
 
 
 @pytest.fixture

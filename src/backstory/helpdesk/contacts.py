@@ -6,16 +6,19 @@ duplicate behind a merge must not lose the one that was kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
+from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.access import AuditEntry
+from backstory.model.attachment import StoredFile
 from backstory.model.contact import Contact, ContactFilters, NewContact
 from backstory.model.custom_field import shown_custom_fields
+from backstory.model.form import Upload
 from backstory.model.moment import now
 from backstory.store.base import Connection, Records, RecordsTransaction
 from backstory.store.records import contacts, fields, sql
@@ -27,8 +30,9 @@ IDENTIFIED_BY = ("email", "phone", "mobile", "twitter_id", "unique_external_id")
 class Contacts:
     """The contacts of an installation."""
 
-    def __init__(self, records: Records, phone_region: str | None = None) -> None:
+    def __init__(self, records: Records, files: AttachmentFiles, phone_region: str | None = None) -> None:
         self._records = records
+        self._files = files
         self._region = phone_region
 
     async def get(self, contact_id: int) -> Contact:
@@ -56,20 +60,32 @@ class Contacts:
         """Numbers and names of contacts in whose name words begin with the term's, by name."""
         return await self._records.read(partial(contacts.select_suggested, term=term))
 
-    async def create(self, new: NewContact, entry: AuditEntry) -> Contact:
-        """Create a contact.
+    async def create(self, new: NewContact, avatar: Upload | None, entry: AuditEntry) -> Contact:
+        """Create a contact, with a picture where there is one.
 
         Raises:
             FieldErrors: 409, an identifier that must be unique belongs to another contact, with the holder's number;
                 400, a company does not exist.
         """
+        kept = await self._files.keep([avatar] if avatar else [])
 
         def work(transaction: RecordsTransaction) -> Contact:
             created = contacts.insert_contact(transaction.records, new, self._region, now())
+            contacts.replace_avatar(transaction.records, created.id, kept, now())
             sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
             return self._shown(transaction.records, created.id)
 
-        return await self._records.write(work)
+        return await self._write_with_files(work, kept)
+
+    async def _write_with_files(
+        self, work: Callable[[RecordsTransaction], Contact], kept: Sequence[StoredFile]
+    ) -> Contact:
+        """Change the records; files of a change that was refused are removed."""
+        try:
+            return await self._records.write(work)
+        except Exception:  # not where the caller went away: the change is made all the same
+            await self._files.discard(kept)
+            raise
 
     async def check_changeable(self, contact_id: int) -> None:
         """Return when a contact can be changed.
@@ -81,24 +97,28 @@ class Contacts:
         await self._records.read(partial(changeable, contact_id=contact_id))
 
     async def change(self, contact_id: int, changes: Mapping[str, Any], entry: AuditEntry) -> Contact:
-        """Change fields of a contact (names of `NewContact`); None takes a value away, lists are replaced.
+        """Change fields of a contact (names of `NewContact`, and `avatar`, a file); None takes a value away.
 
         Raises:
             NotFound: there is none with this number.
             MethodNotAllowed: it is deleted, blocked, or an agent.
             FieldErrors: as `create`; or it would be left with nothing to be known by.
         """
+        avatar = changes.get("avatar")
+        kept = await self._files.keep([avatar] if avatar else [])
 
         def work(transaction: RecordsTransaction) -> Contact:
             connection = transaction.records
             contact = changeable(connection, contact_id)
             _keep_known(contact, changes)
+            if "avatar" in changes:
+                contacts.replace_avatar(connection, contact.id, kept, now())
             contacts.update_contact(connection, contact, changes, self._region, now())
             details = {"fields": sorted(changes)}
             sql.add_audit(connection, replace(entry, target=f"contact:{contact.id}", details=details))
             return self._shown(connection, contact.id)
 
-        return await self._records.write(work)
+        return await self._write_with_files(work, kept)
 
     async def delete(self, contact_id: int, entry: AuditEntry) -> None:
         """Delete a contact softly: it can be restored, and still takes activities. A second time changes nothing.

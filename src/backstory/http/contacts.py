@@ -10,6 +10,7 @@ from backstory.errors import Code, Fault
 from backstory.helpdesk.contacts import IDENTIFIED_BY
 from backstory.helpdesk.fields import CONTACT, list_fields
 from backstory.http.activities import contact_id_of
+from backstory.http.attachments import attachment_answer
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
@@ -23,16 +24,18 @@ from backstory.model.checks import (
     check_email,
     check_given_email,
     check_id,
+    check_image,
     check_list,
     check_object,
     check_phone,
     check_text,
     for_change,
 )
-from backstory.model.contact import ContactFilters, NewContact, OtherCompany, State
+from backstory.model.contact import Contact, ContactFilters, NewContact, OtherCompany, State
 from backstory.model.custom_field import ANY_CUSTOM_FIELDS, CustomField, custom_fields_field
 
 MAX_TAG = 255
+MAX_AVATAR = 5 * 1024 * 1024
 MAX_TAGS = 100
 MAX_OTHER_EMAILS = 50
 MAX_OTHER_COMPANIES = 300
@@ -49,6 +52,7 @@ LIST_PARAMETERS = (
     *PAGED,
 )
 TERM_PARAMETERS = ("term",)
+ERASE_PARAMETERS = ("force",)
 
 READONLY = (
     "id",
@@ -65,6 +69,7 @@ READONLY = (
 )
 """Keys that a contact is answered with and that cannot be written."""
 
+_AVATAR_KEYS = {"attachment_url": "avatar_url"}
 _KEY = check_text(MAX_IDENTIFIER)
 _OTHER_COMPANY = check_object(
     {"company_id": Field(check_id, required=True), "view_all_tickets": Field(check_bool)}
@@ -87,12 +92,13 @@ _FIELDS = {
     "view_all_tickets": Field(check_bool),
     "other_companies": Field(check_list(_OTHER_COMPANY, MAX_OTHER_COMPANIES)),
     "tags": Field(check_list(check_text(MAX_TAG, blank=False), MAX_TAGS, unique=True)),
+    "avatar": Field(check_image(MAX_AVATAR)),
 }
 NEW_CONTACT = check_object(_FIELDS | {"custom_fields": ANY_CUSTOM_FIELDS}, READONLY)
 CONTACT_CHANGE = check_object(for_change(_FIELDS) | {"custom_fields": ANY_CUSTOM_FIELDS}, READONLY)
 
 
-_UNITED = ("tags", "other_companies")
+_UNITED = ("tags", "other_companies", "avatar")
 MERGE_FIELDS = {
     **{name: field for name, field in for_change(_FIELDS).items() if name not in _UNITED},
     "company_ids": Field(check_list(check_id, MAX_OTHER_COMPANIES)),
@@ -112,9 +118,22 @@ async def create_contact(request: Request, services: Services) -> Response:
     fields = await list_fields(services.store.records, CONTACT)
     values = read_form(request, _check(fields, change=False), _name_somebody)
     given = {name: value for name, value in _as_taken(values).items() if value is not None}
-    contact = await services.contacts.create(NewContact(**given), request.audit("contact.create", "contact"))
+    avatar = given.pop("avatar", None)
+    entry = request.audit("contact.create", "contact")
+    contact = await services.contacts.create(NewContact(**given), avatar, entry)
     location = request.url(f"{request.path.rstrip('/')}/{contact.id}")
-    return json_response(contact.answer(), status=201, headers={"Location": location})
+    return json_response(contact_answer(request, contact), status=201, headers={"Location": location})
+
+
+def contact_answer(request: Request, contact: Contact) -> dict[str, Any]:
+    """A contact as it is answered, its picture with an address that needs no key, for a while."""
+    avatar = None
+    if contact.avatar is not None:
+        avatar = attachment_answer(request, contact.avatar)
+        avatar = {
+            _AVATAR_KEYS.get(name, name): value for name, value in avatar.items() if name != "thumb_url"
+        }
+    return contact.answer(avatar=avatar)
 
 
 def _as_taken(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +159,7 @@ def _name_somebody(values: dict[str, Any], faults: list[Fault]) -> None:
 
 async def get_contact(request: Request, services: Services) -> Response:
     """One contact."""
-    return json_response((await services.contacts.get(contact_id_of(request))).answer())
+    return json_response(contact_answer(request, await services.contacts.get(contact_id_of(request))))
 
 
 async def list_contacts(request: Request, services: Services) -> Response:
@@ -185,13 +204,24 @@ async def update_contact(request: Request, services: Services) -> Response:
     fields = await list_fields(services.store.records, CONTACT)
     changes = _as_taken(read_form(request, _check(fields, change=True)))
     entry = request.audit("contact.update", f"contact:{contact_id}")
-    return json_response((await services.contacts.change(contact_id, changes, entry)).answer())
+    return json_response(contact_answer(request, await services.contacts.change(contact_id, changes, entry)))
 
 
 async def delete_contact(request: Request, services: Services) -> Response:
     """Delete a contact softly."""
     contact_id = contact_id_of(request)
     await services.contacts.delete(contact_id, request.audit("contact.delete", f"contact:{contact_id}"))
+    return no_content()
+
+
+async def erase_contact(request: Request, services: Services) -> Response:
+    """Erase a contact with everything that it did and said."""
+    contact_id = contact_id_of(request)
+    query = QueryReader(request, ERASE_PARAMETERS)
+    force = query.boolean("force")
+    query.finish()
+    entry = request.audit("contact.hard_delete", f"contact:{contact_id}")
+    await services.eraser.erase(contact_id, force=force, entry=entry)
     return no_content()
 
 

@@ -77,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/contacts/{{id}}", Right.READ, contacts.get_contact),
     Route("PUT", f"{API}/contacts/{{id}}", Right.READ, contacts.update_contact, WITH_AVATAR),
     Route("DELETE", f"{API}/contacts/{{id}}", Right.READ, contacts.delete_contact),
+    Route("DELETE", f"{API}/contacts/{{id}}/hard_delete", Right.ADMIN, contacts.erase_contact),
     Route("PUT", f"{API}/contacts/{{id}}/restore", Right.READ, contacts.restore_contact),
     Route("PUT", f"{API}/contacts/{{id}}/send_invite", Right.READ, contacts.send_invite),
     Route("POST", f"{API}/contacts/merge", Right.READ, merges.merge_contacts, RECORD),

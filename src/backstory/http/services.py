@@ -13,6 +13,7 @@ from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.jobs import Jobs
 from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.merges import Merges
@@ -51,6 +52,7 @@ class Services(NamedTuple):
     contacts: Contacts
     companies: Companies
     merges: Merges
+    eraser: Eraser
     metrics: Metrics
     documentation: Documentation
     sessions: Sessions

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from backstory.model.attachment import Attachment
 from backstory.model.identity import Kind, email_key, external_id_key, facebook_key, twitter_key
 from backstory.model.ids import ContactKey
 from backstory.model.moment import Microseconds, format_second
@@ -85,29 +86,6 @@ class ContactFilters(Struct, frozen=True):
     updated_since: Microseconds | None = None
 
 
-class Avatar(Struct, frozen=True):
-    """A contact's picture; `id` is that of the attachment."""
-
-    id: int
-    name: str
-    content_type: str
-    size: int
-    created_at: Microseconds
-    updated_at: Microseconds
-
-    def answer(self, url: str) -> dict[str, Any]:
-        """The picture as the API answers it, with the address of its bytes."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "content_type": self.content_type,
-            "size": self.size,
-            "avatar_url": url,
-            "created_at": format_second(self.created_at),
-            "updated_at": format_second(self.updated_at),
-        }
-
-
 class Contact(Struct, frozen=True):
     """A stored contact. `key` is its name in the activity log; `named` is false while its name was made from an id."""
 
@@ -138,7 +116,7 @@ class Contact(Struct, frozen=True):
     other_emails: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     custom_fields: Mapping[str, Any] = {}
-    avatar: Avatar | None = None
+    avatar: Attachment | None = None
 
     def answer(self, *, avatar: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The contact with the key set of the contract; `avatar` is its picture as it is answered."""

@@ -114,6 +114,14 @@ class ActivityLog(Protocol):
     async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
         """Remove an activity and every trace of its text; None where there was none. Audited in one transaction."""
 
+    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
+        """Remove some activities, at most `limit`, of erased contacts, and every trace of their text; how many.
+
+        0 once none is left. In one short transaction, so that publishing goes on between two; cut off anywhere, it is
+        called again. What recognises replays stays: a replay stores nothing, and is answered the first one's id
+        without a contact. Not audited: whoever erases a contact does that once, and sends its viewers away.
+        """
+
 
 class RecordsTransaction(Protocol):
     """A change of the records under way: everything that is done with it becomes durable together, or nothing does."""

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 
 from backstory.helpdesk.contacts import IDENTIFIED_BY
 from backstory.http import contacts
-from backstory.http.contacts import CONTACT_CHANGE, LIST_PARAMETERS, NEW_CONTACT, TERM_PARAMETERS
+from backstory.http.contacts import (
+    CONTACT_CHANGE,
+    ERASE_PARAMETERS,
+    LIST_PARAMETERS,
+    NEW_CONTACT,
+    TERM_PARAMETERS,
+)
 from backstory.http.described.schema import (
     BOOLEAN,
     INTEGER,
@@ -22,11 +28,16 @@ from backstory.http.described.schema import (
 from backstory.http.described.shared import TEXT, TIME
 from backstory.http.described.told import NUMBER_ID, Chapter, Described, Example, Parameter, Schema
 from backstory.http.documentation import ADDRESS
+from backstory.http.message import JSON_TYPE
 from backstory.model.contact import NOT_LISTED, State
 
 _MONICAS_ID = (
     f"""ID=$(curl -su "$KEY:X" "{ADDRESS}/api/v2/contacts?email=monica@example.com" """
     """| sed -E 's/^.."id":([0-9]+).*/\\1/')"""
+)
+_NEW_ID = (
+    f"""ID=$(curl -su "$KEY:X" "{ADDRESS}/api/v2/contacts" -H 'Content-Type: {JSON_TYPE}' """
+    """-d '{"name": "Gunther", "email": "gunther@example.com"}' | sed -E 's/^."id":([0-9]+).*/\\1/')"""
 )
 _MONICA = {"name": "Monica Geller", "email": "monica@example.com", "phone": "+44 20 7946 0101"}
 
@@ -99,7 +110,8 @@ CHAPTER = Chapter(
         contacts.create_contact: Described(
             "Create a contact",
             "Needs a name and at least one of `email`, `phone`, `mobile`, `twitter_id`, `unique_external_id`. Phone "
-            "numbers may be shared; the other identifiers are unique.",
+            "numbers may be shared; the other identifiers are unique. A form can carry an `avatar`: JPEG or PNG, at "
+            "most 5 MiB.",
             201,
             "The contact as it was created.",
             "Contact",
@@ -187,6 +199,30 @@ CHAPTER = Chapter(
             (Example("Delete one", "DELETE", "/api/v2/contacts/$ID", before=_MONICAS_ID),),
             refusals={405: "It is an agent.", 409: "`inconsistent_state`: it was merged into another one."},
         ),
+        contacts.erase_contact: Described(
+            "Erase a contact",
+            "With everything that it did and said: its activities, tickets, values and files, and the contacts that "
+            "were merged into it. Its identifiers are free at once. It is not found any more when this is answered; of "
+            "a contact with a long history the rest is removed from the disk in the background, and publishing goes "
+            "on. There is no way back.",
+            204,
+            "It is gone.",
+            None,
+            (
+                Example(
+                    "Erase somebody",
+                    "DELETE",
+                    "/api/v2/contacts/$ID/hard_delete?force=true",
+                    before=_NEW_ID,
+                ),
+            ),
+            parameters=ERASE_PARAMETERS,
+            refusals={
+                400: "It is not deleted, and `force` was not said.",
+                405: "It is an agent.",
+                409: "`inconsistent_state`: it was merged into another one.",
+            },
+        ),
         contacts.restore_contact: Described(
             "Restore a contact",
             "Brings back one that is deleted or blocked.",
@@ -220,6 +256,7 @@ CHAPTER = Chapter(
         "company_id": Parameter("query", NUMBER_ID, "Belongs to this company."),
         "unique_external_id": Parameter("query", TEXT, "Has exactly this external id."),
         "state": Parameter("query", {"type": "string", "enum": list(State)}, "Is in this state."),
+        "force": Parameter("query", BOOLEAN, "Also where it is not deleted."),
         "term": Parameter("query", TEXT, "The beginning of one or several words; mandatory."),
         "updated_since": Parameter("query", TIME, "Changed at this time or later."),
         "_updated_since": Parameter("query", TIME, "The same, as some clients write it."),

@@ -589,6 +589,16 @@ class CassandraLog:
 
     async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
         """See `ActivityLog.delete`. Audited before anything is removed: after a crash rather twice than never."""
+        return await self._delete(activity_id, entry)
+
+    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
+        """See `ActivityLog.erase`. Each leaves what a deletion leaves."""
+        page = await self.page(homes, Filters(), None, limit)
+        for activity in page.activities:
+            await self._delete(activity.id, None)
+        return len(page.activities)
+
+    async def _delete(self, activity_id: ActivityId, entry: AuditEntry | None) -> Deletion | None:
         where = await self._where(activity_id)
         row = None if where is None else await self._row(where[0], where[1], activity_id)
         if where is None or row is None:
@@ -599,7 +609,8 @@ class CassandraLog:
         first = position if found is None else int(found["deleted"])
         if first != position and self._positions.now() - first < self.overlap:
             return None  # somebody else is at it
-        await self._audit(entry)
+        if entry is not None:
+            await self._audit(entry)
         if hashed is not None:  # the claim holds its text too; that it was claimed stays
             await self._session.compare_and_set(BLANK_CLAIM, (hashed,))
         after = written(activity_id) + 1

@@ -247,6 +247,22 @@ class PostgresLog:
 
         return await self._database.write(work)
 
+    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
+        """See `ActivityLog.erase`. Each leaves what a deletion leaves; the index follows within a second."""
+
+        def work(transaction: RecordsTransaction) -> int:
+            values = {"homes": list(homes), "limit": limit}
+            return int(transaction.records.scalar(sa.text(_ERASE), values) or 0)
+
+        return await self._database.write(work)
+
+
+_ERASE = """
+SELECT count(*) FROM (
+    SELECT position, tail FROM activities WHERE contact_key = ANY (:homes) LIMIT :limit
+) wanted CROSS JOIN LATERAL delete_activity(wanted.position, wanted.tail)
+"""
+
 
 def _event(row: Sequence[Any]) -> Activity | Deletion:
     if row[0] is not None:

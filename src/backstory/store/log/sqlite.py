@@ -21,7 +21,7 @@ from backstory.model.searched import read_searched
 from backstory.store.base import Arrivals, Homes, StreamPosition
 from backstory.store.log import walk
 from backstory.store.log.index_worker import contact_token, folded_text, ref_token, term, terms_of
-from backstory.store.log.sqlite_index import watermark
+from backstory.store.log.sqlite_index import note_erasure, watermark
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
 from backstory.store.records.sqlite_homes import read_holder
@@ -145,11 +145,12 @@ class Appender:
 
     def original(
         self, raw: sqlite3.Connection, position: Position
-    ) -> tuple[ActivityId, ContactKey, bytes | None]:
-        """The first one of a replay: its id, its home, its origin (None where it was deleted since)."""
+    ) -> tuple[ActivityId, ContactKey | None, bytes | None]:
+        """The first one of a replay: its id, its home, its origin (None where it was deleted or erased since)."""
         row = raw.execute(
             "SELECT tail, contact_key, origin FROM activities WHERE position = ?1"
-            " UNION ALL SELECT tail, contact_key, NULL FROM deletions WHERE deleted = ?1",
+            " UNION ALL SELECT tail, contact_key, NULL FROM deletions WHERE deleted = ?1"
+            " UNION ALL SELECT tail, NULL, NULL FROM erased WHERE position = ?1",
             (position,),
         ).fetchone()
         return ActivityId(position, row[0]), row[1], row[2]
@@ -209,6 +210,10 @@ class SqliteLog:
         """See `ActivityLog.delete`."""
         return await self._database.write(lambda transaction: self._delete(transaction, activity_id, entry))
 
+    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
+        """See `ActivityLog.erase`."""
+        return await self._database.write(lambda transaction: _erase(transaction, homes, limit))
+
     def _delete(
         self, transaction: Transaction, activity_id: ActivityId, entry: AuditEntry
     ) -> Deletion | None:
@@ -227,6 +232,29 @@ class SqliteLog:
         raw.execute("INSERT INTO deletions VALUES (?, ?, ?, ?)", (deletion.position, row[2], *activity_id))
         add_audit(transaction.records, entry)
         return deletion
+
+
+def _erase(transaction: Transaction, homes: Sequence[ContactKey], limit: int) -> int:
+    raw = transaction.raw
+    rows: list[Sequence[Any]] = []
+    for home in homes:
+        query = (
+            f"SELECT {_FULL_ROW} FROM activities INDEXED BY activities_timeline WHERE contact_key = ? LIMIT ?"  # noqa: S608
+        )
+        rows += raw.execute(query, (home, limit - len(rows))).fetchall()
+    indexed = watermark(raw)
+    for row in rows:
+        if row[0] <= indexed:
+            _remove_from_index(raw, row)
+    if any(row[0] > indexed for row in rows):
+        note_erasure(raw)
+    raw.execute("PRAGMA secure_delete = ON")
+    try:
+        raw.executemany("DELETE FROM activities WHERE position = ?", [(row[0],) for row in rows])
+    finally:
+        raw.execute("PRAGMA secure_delete = FAST")
+    raw.executemany("INSERT INTO erased VALUES (?, ?)", [(row[0], row[1]) for row in rows])
+    return len(rows)
 
 
 def _select(raw: sqlite3.Connection, columns: str, activity_id: ActivityId) -> Any:

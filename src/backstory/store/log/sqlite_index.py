@@ -67,13 +67,14 @@ _WRITE_WORDS = "INSERT INTO words (rowid, folded) SELECT value ->> 0, value ->> 
 class _Piece(NamedTuple):
     """Rows that are with the worker: behind which watermark, up to where, and whether more wait behind them.
 
-    `read_at` is the newest deletion's position when they were read.
+    `read_at` is the newest deletion's position when they were read, `erasures` what `note_erasure` had noted.
     """
 
     behind: Position
     last: Position
     more: bool
     read_at: Position
+    erasures: str | None
 
 
 class Indexer:
@@ -136,7 +137,7 @@ class Indexer:
 
     def _read(self, raw: sqlite3.Connection) -> None:
         self._next_look = time.monotonic() + POLL_SECONDS
-        behind, read_at = watermark(raw), _last_deletion(raw)
+        behind, read_at, erasures = watermark(raw), _last_deletion(raw), _erasures(raw)
         text, first, last = raw.execute(_READ_PIECE, (behind, PIECE_ROWS, PIECE_BYTES)).fetchone()
         if last is None:
             self._oldest_missing = None
@@ -148,7 +149,7 @@ class Indexer:
         self._worker.ask(text.encode())
         self._asked = time.monotonic()
         more = bool(raw.execute(_MORE, (last,)).fetchone()[0])
-        self._piece = _Piece(behind, last, more, read_at)
+        self._piece = _Piece(behind, last, more, read_at, erasures)
 
     def _write(self, piece: _Piece, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
         assert self._worker is not None, "a piece is with a worker"
@@ -211,13 +212,26 @@ def _last_deletion(raw: sqlite3.Connection) -> Position:
     return int(raw.execute("SELECT coalesce(max(position), 0) FROM deletions").fetchone()[0])
 
 
+def note_erasure(raw: sqlite3.Connection) -> None:
+    """Something that is not indexed yet is being erased: a piece that has it must not be written."""
+    raw.execute(
+        "INSERT INTO log_state VALUES ('erasures', '1')"
+        " ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+    )
+
+
+def _erasures(raw: sqlite3.Connection) -> str | None:
+    row = raw.execute("SELECT value FROM log_state WHERE name = 'erasures'").fetchone()
+    return row[0] if row else None
+
+
 def _is_current(raw: sqlite3.Connection, piece: _Piece) -> bool:
-    """Whether a piece may be written: nobody else wrote it meanwhile, and nothing of it was deleted."""
+    """Whether a piece may be written: nobody else wrote it meanwhile, and nothing of it was deleted or erased."""
     gone = raw.execute(
         "SELECT count(*) FROM deletions WHERE position > ? AND deleted > ? AND deleted <= ?",
         (piece.read_at, piece.behind, piece.last),
     ).fetchone()[0]
-    return watermark(raw) == piece.behind and not gone
+    return watermark(raw) == piece.behind and not gone and _erasures(raw) == piece.erasures
 
 
 def _write_entries(raw: sqlite3.Connection, postings: bytes, words: bytes, last: Position) -> None:

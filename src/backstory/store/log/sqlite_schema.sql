@@ -37,6 +37,12 @@ CREATE TABLE deletions (
 
 CREATE INDEX deletions_contact ON deletions (contact_key, position);
 
+-- What is left of the activities of erased contacts: the ids that replays of them are answered.
+CREATE TABLE erased (
+    position INTEGER PRIMARY KEY,
+    tail     INTEGER NOT NULL
+) STRICT;
+
 -- term is a 64-bit hash of a kind and a value (name, source, object type, all); readers compare the value itself. What
 -- has few values is here, in order of time; references have nearly as many as there are activities and would be written
 -- all over it, so they stand among the words.

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from sqlalchemy.exc import IntegrityError
 
 from backstory.errors import Code, Fault, FieldErrors
+from backstory.model.attachment import Attachment, StoredFile
 from backstory.model.contact import (
     DEFAULT_LANGUAGE,
     UNIQUE_FIELDS,
-    Avatar,
     Contact,
     ContactFilters,
     NewContact,
@@ -27,6 +27,12 @@ from backstory.model.contact import (
 from backstory.model.identity import Kind, email_domain, email_key, external_id_key, phone_key
 from backstory.model.ids import new_contact_key
 from backstory.model.moment import Microseconds
+from backstory.store.records.attachments import (
+    delete_by_owners,
+    insert_attachments,
+    select_attachment,
+    select_by_owners,
+)
 from backstory.store.records.homes import select_home_ids, select_survivors
 from backstory.store.records.lookups import (
     named_like,
@@ -36,7 +42,6 @@ from backstory.store.records.lookups import (
 )
 from backstory.store.records.tables import (
     LISTED,
-    attachments,
     companies,
     company_domains,
     contact_companies,
@@ -87,11 +92,8 @@ def select_contacts(connection: sa.Connection, contact_ids: Sequence[int]) -> li
     return [found[each] for each in contact_ids if each in found]
 
 
-def _select_avatar(connection: sa.Connection, avatar_id: int | None) -> Avatar | None:
-    if avatar_id is None:
-        return None
-    row = connection.execute(sa.select(attachments).where(attachments.c.id == avatar_id)).one_or_none()
-    return Avatar(**{name: row._asdict()[name] for name in Avatar.__struct_fields__}) if row else None
+def _select_avatar(connection: sa.Connection, avatar_id: int | None) -> Attachment | None:
+    return None if avatar_id is None else select_attachment(connection, avatar_id)
 
 
 def _contacts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Contact]:
@@ -464,6 +466,17 @@ def _change_numbers(
     query = sa.select(contact_phones.c.number).where(contact_phones.c.contact_id.in_(homes))
     keep_numbers(connection, contact.id, kept - set(connection.scalars(query)))
     return {name: changes[name] for name in fields}
+
+
+def replace_avatar(
+    connection: sa.Connection, contact_id: int, files: Sequence[StoredFile], now: Microseconds
+) -> None:
+    """Give a contact a picture that is on the disk, or (no files) none. The old one is left to be removed."""
+    delete_by_owners(connection, CONTACT, [contact_id])
+    insert_attachments(connection, CONTACT, contact_id, files, now)
+    kept = select_by_owners(connection, CONTACT, [contact_id]).get(contact_id)
+    avatar_id = kept[0].id if kept else None
+    connection.execute(contacts.update().where(contacts.c.id == contact_id).values(avatar_id=avatar_id))
 
 
 def update_deleted(

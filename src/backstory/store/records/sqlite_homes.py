@@ -46,7 +46,7 @@ def read_holder(raw: sqlite3.Connection, row: Sequence[Any]) -> Holder:
     return Holder(contact_id, key, bool(named), survivor)
 
 
-def read_contact_id(raw: sqlite3.Connection, key: bytes) -> int | None:
+def read_contact_id(raw: sqlite3.Connection, key: bytes | None) -> int | None:
     """The number of the contact that stands for a home; None where it was erased."""
     row = raw.execute("SELECT id, key, named, merged_into FROM contacts WHERE key = ?", (key,)).fetchone()
     return read_holder(raw, row).person if row else None
