@@ -634,3 +634,34 @@ def test_merges_in_a_circle_leave_one(api: httpx.Client) -> None:
     open_ones = [each for each in tickets if api.get(f"{TICKETS}/{each}").json()["status"] == 2]
     assert len(open_ones) == 3 - [answer.status_code for answer in answers].count(204)
     assert open_ones
+
+
+# Merged contacts.
+
+
+def test_tickets_follow_a_merge_of_contacts_and_come_back(api: httpx.Client) -> None:
+    kept, away = opened(api), opened(api)
+    email = api.get(f"/api/v2/contacts/{away['requester_id']}").json()["email"]
+    primary = kept["requester_id"]
+    body = {"primary_contact_id": primary, "secondary_contact_ids": [away["requester_id"]]}
+    assert api.post("/api/v2/contacts/merge", json=body).status_code == 204
+    later = opened(api, email=email)
+    assert later["requester_id"] == primary
+    mine = [later["id"], away["id"], kept["id"]]
+    assert listed(api, requester_id=primary) == listed(api, email=email) == mine
+    assert listed(api, requester_id=away["requester_id"]) == mine
+    assert read(api, away, "requester")["requester"]["id"] == primary
+    changed(api, away, status=4)
+    assert {each["object"]["id"] for each in events_of(api, primary)} == {str(each) for each in mine}
+    (merge_done,) = api.get(f"/api/v2/contacts/{primary}/merges").json()
+    assert api.post(f"/api/v2/contacts/merges/{merge_done['id']}/undo").status_code == 204
+    assert listed(api, requester_id=primary) == [kept["id"]]
+    assert listed(api, email=email) == [later["id"], away["id"]]
+    assert read(api, later)["requester_id"] == away["requester_id"]
+    assert {each["object"]["id"] for each in events_of(api, primary)} == {str(kept["id"])}
+    assert "Ticket resolved" in [each["name"] for each in events(api, away)]
+
+
+def events_of(client: httpx.Client, contact_id: int) -> list[dict[str, Any]]:
+    params: dict[str, Any] = {"source": "backstory", "per_page": 100}
+    return list(client.get(f"/api/v2/contacts/{contact_id}/activities", params=params).json())
