@@ -141,4 +141,5 @@ def first_words(text: str, limit: int) -> str:
     if len(line) <= limit:
         return line
     cut = line[: limit - 1]
-    return f"{cut.rpartition(' ')[0] or cut}…"
+    whole = cut if line[limit - 1] == " " else cut.rpartition(" ")[0]
+    return f"{whole or cut}…"
