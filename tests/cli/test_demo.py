@@ -81,6 +81,18 @@ def everything(port: int, key: str) -> list[str]:
     return ids
 
 
+def the_story(text: str) -> str:
+    """The page of the story's ticket, signed in to as the welcome says."""
+    address, email, password, ticket = re.findall(
+        r"Sign in +(\S+)/sign-in\s+as +(\S+) / (\S+)\s+The story +(\S+)", text
+    )[0]
+    with httpx.Client(base_url=address, headers={"Accept": "text/html"}) as visitor:
+        form = visitor.get("/sign-in").text
+        token = re.findall(r'name="csrf" value="([^"]+)"', form)[0]
+        visitor.post("/sign-in", data={"csrf": token, "email": email, "password": password})
+        return visitor.get(ticket).text
+
+
 def test_the_demo(tmp_path: Path) -> None:
     port = free_port()
     with demo(tmp_path, port) as text:
@@ -89,6 +101,7 @@ def test_the_demo(tmp_path: Path) -> None:
         assert f"http://127.0.0.1:{port}/api/docs" in text
         assert "admin@example.com" in text
         assert (tmp_path / "shop" / "access.json").stat().st_mode & 0o077 == 0
+        assert "My payment failed, again" in the_story(text)
         wait_until(lambda: "index_lag_seconds 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
         there = everything(port, key)
         assert len(there) > 1_000

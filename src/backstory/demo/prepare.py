@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from backstory.app import open_store
 from backstory.config import Settings
 from backstory.demo.story import requests
+from backstory.demo.tickets import open_tickets
 from backstory.errors import OperatorError
 from backstory.helpdesk.access import create_agent, create_key
 from backstory.helpdesk.sources import set_minor_units
@@ -65,12 +66,13 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
         for source in MINOR_UNITS:
             await set_minor_units(store.records, source, True, _entry("source.update"))
         password = f"demo-{secrets.token_hex(4)}"
-        key = await _let_in(store, password)
+        agent_id, key = await _let_in(store, password)
+        ticket = await open_tickets(store, settings.attachments, agent_id, _entry("ticket.create"))
     finally:
         await store.close()
     partial = access.with_suffix(".partial")
     partial.touch(mode=0o600)
-    partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key}))
+    partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key, "ticket": ticket}))
     filling.replace(database)
     partial.replace(access)
     _remove(filling)
@@ -119,21 +121,23 @@ def _groups(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-async def _let_in(store: Store, password: str) -> str:
+async def _let_in(store: Store, password: str) -> tuple[int, str]:
     """An admin and a key for them."""
     entry = _entry("agent.create")
-    await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
-    return await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
+    agent = await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
+    return agent.id, await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
 
 
-def _welcome(settings: Settings, access: dict[str, str]) -> str:
+def _welcome(settings: Settings, access: dict[str, Any]) -> str:
     address = f"http://{settings.host}:{settings.port}"
     key = access["key"]
     return f"""
 Backstory, with a demo shop, at {address}
 
+  Sign in             {address}/sign-in
+    as                {access["email"]} / {access["password"]}
+  The story           {address}/tickets/{access["ticket"]}   a payment failed, and its customer asks why
   API documentation   {address}/api/docs
-  Sign in as          {access["email"]} / {access["password"]}
   API key             {key}
 
 Publish an activity:
