@@ -14,6 +14,7 @@ from backstory.committer import committer
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.agents import Agents
 from backstory.helpdesk.attachments import Attachments
 from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
@@ -138,6 +139,7 @@ class Server:
             jobs,
             BulkTickets(store.records, tickets, jobs),
             Search(store.records, settings.phone_region),
+            Agents(store.records, settings.phone_region),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)

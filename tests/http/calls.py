@@ -86,6 +86,14 @@ class _Maker:
         """A note's id."""
         return int(self.post(f"/tickets/{self.ticket()}/notes", {"body": "Odd"})["id"])
 
+    def agent(self) -> int:
+        """A new agent's id."""
+        return int(self.post("/agents", {"email": email()})["id"])
+
+    def group(self) -> int:
+        """A new group's id."""
+        return int(self.post("/groups", {"name": unique("Group")})["id"])
+
     def merge(self) -> int:
         """The number of a merge of two contacts."""
         primary = self.contact()
@@ -163,6 +171,21 @@ _PREPARED: dict[str, Callable[[_Maker], Call]] = {
     "POST /tickets/{id}/notes": lambda make: make.call(make.ticket(), {"body": "Odd"}),
     "PUT /conversations/{id}": lambda make: make.call(make.note(), {"body": "Odder"}),
     "DELETE /conversations/{id}": lambda make: make.call(make.note()),
+    "POST /agents": lambda make: make.call(body={"email": email()}),
+    "GET /agents/autocomplete": lambda make: make.call(term="admin"),
+    "GET /agents/{id}": lambda make: make.call(make.agent()),
+    "PUT /agents/{id}": lambda make: make.call(make.agent(), {"occasional": True}),
+    "DELETE /agents/{id}": lambda make: make.call(make.agent()),
+    "PUT /contacts/{id}/make_agent": lambda make: make.call(make.contact()),
+    "POST /groups": lambda make: make.call(body={"name": unique("Group")}),
+    "GET /groups/{id}": lambda make: make.call(make.group()),
+    "PUT /groups/{id}": lambda make: make.call(make.group(), {"description": "Knows"}),
+    "DELETE /groups/{id}": lambda make: make.call(make.group()),
+    "GET /roles/{id}": lambda make: make.call(1),
+    **{
+        f"POST /{what}_fields": lambda make: make.call(body={"label": unique("F"), "type": "custom_text"})
+        for what in ("ticket", "contact", "company")
+    },
     "GET /search/contacts": lambda make: make.call(query='"active:false"'),
     "GET /search/tickets": lambda make: make.call(query='"status:2"'),
     "GET /search/companies": lambda make: make.call(query='"domain:null"'),

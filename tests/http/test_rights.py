@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import httpx
@@ -104,6 +105,9 @@ def test_the_routes_are_those_of_the_contract() -> None:
         "DELETE /contact-activities/{id}",
         "DELETE /contacts/{id}/hard_delete",
         "POST /contacts/merges/{merge_id}/undo",
+        *(path for path in rights if re.search(r"/(agents|\w+_fields)\b", path) and path != "/agents/me"),
+        "PUT /contacts/{id}/make_agent",
+        *(f"{verb} /groups{what}" for verb, what in (("POST", ""), ("PUT", "/{id}"), ("DELETE", "/{id}"))),
         "/rejected-requests",
         "/audit-log",
     }

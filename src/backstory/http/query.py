@@ -96,6 +96,18 @@ class QueryReader:
             return default
         return int(text)
 
+    def mandatory(self, name: str) -> str:
+        """A text that must be there; empty where it is not, which is a fault."""
+        text = self.text(name)
+        if text is None and all(fault.field != name for fault in self.faults):
+            self.faults.append(Fault(name, "It is mandatory and was not sent.", Code.MISSING_FIELD))
+        return text or ""
+
+    def phone(self, name: str) -> str | None:
+        """A phone number; a + that was not escaped arrives as a space."""
+        text = self.text(name)
+        return f"+{text[1:]}" if text is not None and text.startswith(" ") else text
+
     def identifier(self, name: str) -> int | None:
         """The number of a record."""
         return self.number(name, 0, 2**63 - 1) or None

@@ -11,11 +11,13 @@ from typing import NamedTuple
 from backstory.http import (
     activities,
     admin,
+    agents,
     attachments,
     companies,
     contacts,
     conversations,
     docs,
+    fields,
     jobs,
     merges,
     search,
@@ -48,6 +50,7 @@ class Route(NamedTuple):
 ACTIVITY = BodyRule((JSON_TYPE,), 1024 * 1024)
 BATCH = BodyRule((JSON_TYPE, NDJSON_TYPE), 10 * 1024 * 1024)
 RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
+OPTIONAL = BodyRule((JSON_TYPE,), 1024 * 1024, optional=True)
 WITH_FILES = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=20 * 1024 * 1024)
 WITH_AVATAR = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=5 * 1024 * 1024)
 EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",), ("text/css",)
@@ -110,6 +113,27 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{API}/tickets/bulk_delete", Right.READ, tickets.delete_tickets, RECORD),
     Route("GET", f"{API}/jobs/{{id}}", Right.READ, jobs.get_job),
     Route("GET", attachments.PATH, Right.NONE, attachments.get_attachment, answers=ANYTHING),
+    Route("POST", f"{API}/agents", Right.ADMIN, agents.create_agent, RECORD),
+    Route("GET", f"{API}/agents", Right.ADMIN, agents.list_agents),
+    Route("GET", f"{API}/agents/me", Right.READ, agents.get_own_agent),
+    Route("GET", f"{API}/agents/autocomplete", Right.ADMIN, agents.suggest_agents),
+    Route("GET", f"{API}/agents/{{id}}", Right.ADMIN, agents.get_agent),
+    Route("PUT", f"{API}/agents/{{id}}", Right.ADMIN, agents.update_agent, RECORD),
+    Route("DELETE", f"{API}/agents/{{id}}", Right.ADMIN, agents.delete_agent),
+    Route("PUT", f"{API}/contacts/{{id}}/make_agent", Right.ADMIN, agents.make_agent, OPTIONAL),
+    Route("POST", f"{API}/groups", Right.ADMIN, agents.create_group, RECORD),
+    Route("GET", f"{API}/groups", Right.READ, agents.list_groups),
+    Route("GET", f"{API}/groups/{{id}}", Right.READ, agents.get_group),
+    Route("PUT", f"{API}/groups/{{id}}", Right.ADMIN, agents.update_group, RECORD),
+    Route("DELETE", f"{API}/groups/{{id}}", Right.ADMIN, agents.delete_group),
+    Route("GET", f"{API}/roles", Right.READ, agents.list_roles),
+    Route("GET", f"{API}/roles/{{id}}", Right.READ, agents.get_role),
+    Route("GET", f"{API}/ticket_fields", Right.ADMIN, fields.list_ticket_fields),
+    Route("POST", f"{API}/ticket_fields", Right.ADMIN, fields.create_ticket_field, RECORD),
+    Route("GET", f"{API}/contact_fields", Right.ADMIN, fields.list_contact_fields),
+    Route("POST", f"{API}/contact_fields", Right.ADMIN, fields.create_contact_field, RECORD),
+    Route("GET", f"{API}/company_fields", Right.ADMIN, fields.list_company_fields),
+    Route("POST", f"{API}/company_fields", Right.ADMIN, fields.create_company_field, RECORD),
     Route("GET", f"{API}/search/contacts", Right.READ, search.search_contacts),
     Route("GET", f"{API}/search/tickets", Right.READ, search.search_tickets),
     Route("GET", f"{API}/search/companies", Right.READ, search.search_companies),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from backstory.config import Settings
 from backstory.errors import BackstoryError, FieldErrors, RequestError
 from backstory.helpdesk.access import Authenticator
+from backstory.helpdesk.agents import Agents
 from backstory.helpdesk.attachments import Attachments
 from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
@@ -64,6 +65,7 @@ class Services(NamedTuple):
     jobs: Jobs
     bulk: BulkTickets
     search: Search
+    agents: Agents
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""

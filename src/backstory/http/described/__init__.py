@@ -13,8 +13,10 @@ from typing import Any
 from backstory.http.described import (
     activities,
     administration,
+    agents,
     companies,
     contacts,
+    fields,
     merges,
     search,
     service,
@@ -53,6 +55,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     companies.CHAPTER,
     tickets.CHAPTER,
     search.CHAPTER,
+    agents.CHAPTER,
+    fields.CHAPTER,
     administration.CHAPTER,
     service.CHAPTER,
 )

@@ -73,8 +73,13 @@ CONTACT_KEYS = (
 """The key set of a contact (contract 5)."""
 
 
+def contact_properties(keys: Iterable[str]) -> dict[str, Schema]:
+    """What a contact is answered with under these keys."""
+    return {name: dict(_CONTACT.get(name, NULLABLE)) for name in keys}
+
+
 def _contact(keys: Iterable[str]) -> Schema:
-    return object_of({name: dict(_CONTACT.get(name, NULLABLE)) for name in keys}, optional=("deleted",))
+    return object_of(contact_properties(keys), optional=("deleted",))
 
 
 def _notes(schema: str) -> dict[str, str]:

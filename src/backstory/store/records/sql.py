@@ -10,11 +10,11 @@ from sqlalchemy.exc import IntegrityError
 
 from backstory.errors import OperatorError
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.contact import NewContact
+from backstory.model.contact import Contact, NewContact
 from backstory.model.identity import email_key
 from backstory.model.moment import Microseconds
 from backstory.store.base import Bookmark
-from backstory.store.records.contacts import insert_contact
+from backstory.store.records.contacts import insert_contact, select_contact
 from backstory.store.records.tables import (
     agents,
     api_keys,
@@ -56,25 +56,36 @@ def insert_agent(
     Raises:
         OperatorError: there is one with this email.
     """
-    contact_id = _contact_of_agent(connection, email, name, now)
-    values = {"id": contact_id, "email": email, "email_key": email.lower(), "name": name, "role": role}
+    contact = _contact_of(connection, email, name, now)
+    row = {"email": email, "email_key": email.lower(), "name": name, "role": role, "updated_at": now}
+    row |= {"password_hash": password_hash, "deactivated_at": None}
+    if not contact.is_agent:  # who was removed is let in again with the row that was kept
+        again = connection.execute(agents.update().where(agents.c.id == contact.id).values(row))
+        if again.rowcount:
+            return _let_in(connection, contact.id, email, name, role, now)
     try:
-        connection.execute(
-            agents.insert().values(**values, password_hash=password_hash, created_at=now, updated_at=now)
-        )
+        connection.execute(agents.insert().values(**row, id=contact.id, created_at=now))
     except IntegrityError:
         raise OperatorError(f"there is an agent with the email {email} already") from None
-    return Agent(contact_id, email, name, role, now)
+    return _let_in(connection, contact.id, email, name, role, now)
 
 
-def _contact_of_agent(connection: sa.Connection, email: str, name: str, now: Microseconds) -> int:
+def _let_in(
+    connection: sa.Connection, agent_id: int, email: str, name: str, role: Role, now: Microseconds
+) -> Agent:
+    connection.execute(contacts.update().where(contacts.c.id == agent_id).values(is_agent=True))
+    return Agent(agent_id, email, name, role, now)
+
+
+def _contact_of(connection: sa.Connection, email: str, name: str, now: Microseconds) -> Contact:
     """The contact who has an agent's email, made where there is none: both have one number."""
     key = email_key(email)
     holder = connection.scalar(sa.select(identifiers.c.contact_id).where(identifiers.c.key == key))
     if holder is None:
-        holder = insert_contact(connection, NewContact(name, email=email), None, now).id
-    connection.execute(contacts.update().where(contacts.c.id == holder).values(is_agent=True))
-    return int(holder)
+        return insert_contact(connection, NewContact(name, email=email), None, now)
+    contact = select_contact(connection, holder)
+    assert contact is not None, "an identifier belongs to a contact"
+    return contact
 
 
 def insert_key(
