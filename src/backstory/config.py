@@ -238,6 +238,8 @@ def _attachments(given: str, database: str) -> Path:
 
 
 def _mail(text: Mapping[str, str]) -> MailServer | None:
+    port = _port("smtp_port", text["smtp_port"])
+    tls = _one_of("smtp_tls", text["smtp_tls"], ("starttls", "tls", "none"))
     if not text["smtp_host"]:
         return None
     senders = [pair for pair in getaddresses([text["smtp_from"]]) if pair != ("", "")]
@@ -246,8 +248,8 @@ def _mail(text: Mapping[str, str]) -> MailServer | None:
         raise _wrong("smtp_from", text["smtp_from"], wanted)
     return MailServer(
         host=text["smtp_host"],
-        port=_port("smtp_port", text["smtp_port"]),
-        tls=_one_of("smtp_tls", text["smtp_tls"], ("starttls", "tls", "none")),
+        port=port,
+        tls=tls,
         user=text["smtp_user"],
         password=text["smtp_password"],
         senders=tuple(senders),

@@ -134,6 +134,8 @@ def test_help_teaches_a_first_start(tmp_path: Path) -> None:
         ("BACKSTORY_LOG_FORMAT", "xml", "one of auto, json, text"),
         ("BACKSTORY_LOG_REQUESTS", "some", "one of all, faults, none"),
         ("BACKSTORY_METRICS_ADDRESS", "9000", "HOST:PORT"),
+        ("BACKSTORY_SMTP_PORT", "smtp", "a number from 0 to 65535"),
+        ("BACKSTORY_SMTP_TLS", "maybe", "one of starttls, tls, none"),
         ("BACKSTORY_PHONE_REGION", "Atlantis", "a two-letter country code"),
         ("BACKSTORY_COLOUR", "blue", "there is no setting"),
     ],
@@ -142,13 +144,21 @@ def test_a_wrong_setting_is_named_at_start(variable: str, value: str, words: str
     refused(run_here("serve", **{variable: value}), variable, words)
 
 
+@pytest.mark.parametrize("value", ["", " ", "support", "Support <support>", "a@b.example, c"])
+def test_from_which_addresses_mail_comes_is_needed_with_a_server(value: str) -> None:
+    settings = {"BACKSTORY_SMTP_HOST": "localhost", "BACKSTORY_SMTP_FROM": value}
+    refused(run_here("serve", **settings), "BACKSTORY_SMTP_FROM", "at least one email address")
+
+
 def test_an_option_wins_over_the_environment() -> None:
     refused(run_here("serve", "--port", "x", BACKSTORY_PORT="8000"), "(BACKSTORY_PORT) is 'x'")
 
 
 def test_every_setting_is_tried_by_the_tests_above() -> None:
     tried = {"port", "database", "log_level", "log_format", "log_requests", "metrics_address", "phone_region"}
-    assert set(SETTINGS) - tried == {"host", "forwarded_allow_ips"}
+    tried |= {"smtp_port", "smtp_tls", "smtp_from"}
+    free = {"host", "forwarded_allow_ips", "attachments", "smtp_host", "smtp_user", "smtp_password"}
+    assert set(SETTINGS) - tried == free
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -242,6 +242,34 @@ async def test_a_reply_and_its_mail_are_queued_together(desk: Desk) -> None:
     assert await desk.store.records.read(outgoing_mail.count_waiting) == 0
 
 
+async def test_what_was_not_sent_can_be_sent_again(desk: Desk) -> None:
+    ticket = await desk.open()
+    reply = await desk.conversations.reply(ticket.id, NewReply("Here", bcc_emails=("b@c.example",)), desk.me)
+    again = await desk.conversations.send_again(reply.id, desk.me)
+    assert (again.delivery, len(await _due(desk))) == (Delivery.QUEUED, 1)  # it waits already
+    (waiting,) = await _due(desk)
+    await desk.store.records.write(
+        lambda t: outgoing_mail.settle(t.records, waiting, Delivery.NOT_SENT, "refused", now())
+    )
+    again = await desk.conversations.send_again(reply.id, desk.me)
+    assert (again.delivery, again.delivery_error, again.message_id) == (
+        Delivery.QUEUED,
+        None,
+        reply.message_id,
+    )
+    (queued,) = await _due(desk)
+    assert queued.mail.message_id == waiting.mail.message_id
+    assert (queued.mail.recipients, queued.mail.references) == (
+        waiting.mail.recipients,
+        waiting.mail.references,
+    )
+    nobody = await desk.tickets.create(
+        NewTicket(requester=SentContact(twitter_id="@nobody", name="Nobody")), desk.me
+    )
+    unsent = await desk.conversations.reply(nobody.id, NewReply("Here"), desk.me)
+    assert (await desk.conversations.send_again(unsent.id, desk.me)).delivery is Delivery.NOT_SENT
+
+
 async def _due(desk: Desk) -> list[outgoing_mail.Waiting]:
     return await desk.store.records.read(partial(outgoing_mail.select_due, now=now(), limit=10))
 

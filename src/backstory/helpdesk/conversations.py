@@ -175,6 +175,26 @@ class Conversations:
 
         await self._write(work)
 
+    async def send_again(self, conversation_id: int, acting: Acting) -> Conversation:
+        """Try once more to send what was not sent, to whom it was to go; nothing else is sent again.
+
+        Raises:
+            NotFound: there is none with this number.
+            MethodNotAllowed: its ticket cannot be changed.
+        """
+        sender = self._sender(None)
+
+        def work(transaction: RecordsTransaction) -> Conversation:
+            records = transaction.records
+            found = _conversation(records, conversation_id)
+            ticket = changeable_ticket(transaction, found.ticket_id)
+            if found.delivery is Delivery.NOT_SENT:
+                _queue_again(records, ticket, found, sender)
+                sql.add_audit(records, acting.on(f"conversation:{conversation_id}"))
+            return _conversation(records, conversation_id)
+
+        return await self._write(work)
+
     # Drafts: an agent's own, and nobody else's.
 
     async def draft(self, ticket_id: int, agent_id: int, kind: DraftKind) -> Draft | None:
@@ -312,6 +332,32 @@ def _insert(
         )
         outgoing_mail.insert_mail(records, number, mail, at)
     return _conversation(records, number)
+
+
+def _queue_again(
+    records: Connection, ticket: Ticket, conversation: Conversation, sender: Sender | None
+) -> None:
+    """Queue a mail that was not sent, from the address that is usual now, or say why it still cannot be sent."""
+    at = now()
+    recipients = [*conversation.to_emails, *conversation.cc_emails, *conversation.bcc_emails]
+    obstacle = _obstacle(sender, conversation.to_emails, recipients)
+    if obstacle is None and sender is not None:
+        references = _references(records, ticket, sender)
+        mail = Mail(
+            message_id=conversation.message_id or f"<{secrets.token_hex(16)}@{sender.domain}>",
+            sender=sender,
+            subject=_subject(ticket, conversation.source),
+            html=conversation.body,
+            text=conversation.body_text,
+            created_at=at,
+            to=conversation.to_emails,
+            cc=conversation.cc_emails,
+            bcc=conversation.bcc_emails,
+            references=tuple(each for each in references if each != conversation.message_id),
+        )
+        outgoing_mail.insert_mail(records, conversation.id, mail, at)
+    state = {"delivery": Delivery.NOT_SENT if obstacle else Delivery.QUEUED, "delivery_error": obstacle}
+    conversations.update_conversation(records, conversation.id, {**state, "updated_at": at})
 
 
 def _obstacle(sender: Sender | None, to: Sequence[str], recipients: Sequence[str]) -> str | None:
