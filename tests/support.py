@@ -91,12 +91,16 @@ class Installation:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTORY_")}
         return {**kept, "BACKSTORY_DATABASE": self.database_url, "COLUMNS": "200", **extra}
 
+    def command(self, *arguments: str) -> list[str]:
+        """A command line."""
+        return [sys.executable, "-m", "backstory", *arguments]
+
     def cli(
         self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line on this installation."""
         return subprocess.run(
-            [sys.executable, "-m", "backstory", *arguments],
+            self.command(*arguments),
             input=stdin,
             capture_output=True,
             text=True,

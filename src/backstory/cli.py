@@ -360,6 +360,43 @@ def import_command(file: str, rejected: Path | None, again: bool, database: str 
         raise SystemExit(2)
 
 
+@main.command("copy")
+@click.option("--from", "source_url", metavar="URL", required=True, help="The installation to copy.")
+@click.option(
+    "--to", "target_url", metavar="URL", required=True, help="Where to: empty, or begun by this command."
+)
+def copy_command(source_url: str, target_url: str) -> None:
+    """Copy an installation from one engine to another, exactly, and show that both are the same.
+
+    \b
+      backstory copy --from sqlite:///backstory.db --to postgresql://backstory:SECRET@db/backstory
+
+    The old one may be served meanwhile: stop it at the end and run this once more, for what came last. It can be
+    stopped at any moment and begun again. The folder of attachments is copied by other means.
+    """  # noqa: D301 - click wants the character \b itself
+    from backstory.copying import copy_installation
+
+    source, target = read_settings(database=source_url), read_settings(database=target_url)
+    with progress_bar("Copying", None) as show:
+        sums = asyncio.run(copy_installation(source, target, show))
+    if sums is None:
+        click.echo(
+            "Caught up, but the old one is still being served: stop it, and run this once more.", err=True
+        )
+        return
+    table = Table("table", "rows", "checksum", "in the copy", box=None, pad_edge=False)
+    for ours, theirs in sums:
+        if ours.rows or theirs.rows:
+            same = "the same" if ours == theirs else f"{theirs.rows:,} rows, {theirs.checksum}"
+            table.add_row(ours.name, f"{ours.rows:,}", ours.checksum, same)
+    Console().print(table)
+    if any(ours != theirs for ours, theirs in sums):
+        raise OperatorError(
+            "the copy differs: run it once more, and begin with an empty target where that is no help"
+        )
+    click.echo("The copy is the same. Copy the folder of attachments too, then serve the new one.", err=True)
+
+
 @main.command()
 @click.option("--contact", "contact_id", type=click.IntRange(1, 2**63 - 1), required=True, metavar="ID")
 @_database_option

@@ -23,7 +23,7 @@ from backstory.backup import UNKNOWN_GAP
 from backstory.config import PostgresUrl
 from backstory.errors import StorageError
 from backstory.model.moment import now
-from backstory.store.postgres_database import explain
+from backstory.store.postgres_database import SERVER, explain
 from backstory.store.records.tables import metadata
 
 Show = Callable[[float, str], None]
@@ -176,10 +176,11 @@ async def _read_highest(connection: asyncpg.Connection[Any]) -> int:
 
 async def _refuse_served(connection: asyncpg.Connection[Any]) -> None:
     others = await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'backstory'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1",
+        SERVER,
     )
     if others:
-        raise StorageError("a server is using this database (or another tool is): stop it first")
+        raise StorageError("a server is using this database: stop it first")
 
 
 def _replace(dump: Path, database: PostgresUrl, former: _Former | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import asyncpg
 import sqlalchemy as sa
+import structlog
 
 from backstory.errors import Unavailable
 from backstory.model.activity import Event, Publication, Published
@@ -56,6 +57,9 @@ INSERT INTO bookmarks (name, line, "offset") VALUES ($1, $2, $3)
 """
 
 
+log = structlog.get_logger(__name__)
+
+
 class PostgresStore:
     """One installation in one PostgreSQL database. See `store.base.Store`."""
 
@@ -76,6 +80,8 @@ class PostgresStore:
 
     async def start(self, arrived: Callable[[], None]) -> None:
         """See `Store.start`."""
+        for risk in self.database.risks:
+            log.warning("database_risk", risk=risk)
         self._follower.arrived = arrived
         self._follower.start()
 

@@ -51,6 +51,8 @@ RECORDS_LOCK = 4870020391872134146
 
 MIGRATION_LOCK = 4870020391872134147
 
+SERVER = "backstory server"
+
 _PINNED = {  # what is read by index is to be read by index, whatever the statistics of a young table say
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -99,6 +101,8 @@ class PostgresDatabase:
         self._writers = asyncio.Semaphore(WRITERS)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self.risks: list[str] = []
+        """What `open` found that a server should say."""
         self.appender: Callable[[sa.Connection, Sequence[Event]], None] = _refuse_events
         """How events get into the log. Set it before `open`."""
         self.resolver: Callable[[sa.Connection, Sought], Resolved] = _refuse_to_resolve
@@ -110,7 +114,7 @@ class PostgresDatabase:
         Raises:
             StorageError: it cannot be reached, is not ours to use, is too old, or newer than this program.
         """
-        _run_apart(self._prepare())
+        run_apart(self._prepare())
 
     def prepare_alone(self, statement: str, work: Callable[[], None]) -> None:
         """Run a statement and some work while no other process does the same or migrates.
@@ -134,7 +138,7 @@ class PostgresDatabase:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise StorageError(f"{self.shown}: {explain(error)}") from error
 
-        _run_apart(run())
+        run_apart(run())
 
     async def _prepare(self) -> None:
         try:
@@ -174,10 +178,10 @@ class PostgresDatabase:
                 f"{self.shown} only reads (default_transaction_read_only): writes must be possible"
             )
         if synchronous == "off":
-            log.warning("synchronous_commit_off", database=self.shown, used="on")
+            self.risks.append("synchronous_commit is off; Backstory's sessions turn it on")
             self._synchronous = {"synchronous_commit": "on"}
         if fsync == "off":
-            log.warning("fsync_off", database=self.shown)
+            self.risks.append("fsync is off: a crash of the database's machine loses what was answered")
 
     async def _migrate(self) -> None:
         """Starts that meet wait for each other; a schema that is current costs one look."""
@@ -262,8 +266,8 @@ class PostgresDatabase:
         return self._pool
 
     async def listener(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, to listen and to hold a lock on."""
-        return await self._connect(**_PINNED)
+        """A connection of its own, to listen and to hold a lock on. By its name others know that a server is here."""
+        return await self._connect(**_PINNED, application_name=SERVER)
 
     async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
         """See `Records.read`."""
@@ -345,13 +349,14 @@ def _refuse_to_resolve(connection: sa.Connection, sought: Sought) -> Resolved:
     raise StorageError("contacts belong into a store, and this database was opened without one")
 
 
-def _run_apart(work: Coroutine[Any, Any, None]) -> None:
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
     """Run some work to its end on an event loop of its own, whether or not one is running here."""
+    results: list[T] = []
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            asyncio.run(work)
+            results.append(asyncio.run(work))
         except BaseException as error:  # whatever it is belongs to the caller
             failures.append(error)
 
@@ -360,6 +365,7 @@ def _run_apart(work: Coroutine[Any, Any, None]) -> None:
     thread.join()
     if failures:
         raise failures[0]
+    return results[0]
 
 
 def _without_nul(

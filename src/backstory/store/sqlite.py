@@ -71,9 +71,9 @@ class SqliteStore:
         self.log = SqliteLog(self.database)
         self.records = RelationalRecords(self.database, phone_region)
 
-    def open(self) -> None:
-        """Open the file (see `SqliteDatabase.open`); the index follows where it was left."""
-        self.database.chore = self._indexer
+    def open(self, *, index: bool = True) -> None:
+        """Open the file (see `SqliteDatabase.open`); the index follows where it was left, unless it shall not."""
+        self.database.chore = self._indexer if index else None
         self.database.appender = self._append_events
         self.database.resolver = _resolve
         self.database.open()

@@ -1,0 +1,88 @@
+"""Opens the two sides of `backstory copy`, and knows whether somebody serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+
+from backstory.config import PostgresUrl, Settings
+from backstory.errors import StorageError
+from backstory.moving import Show, Side, Sum, move
+from backstory.store.copying import RelationalLogCopy
+from backstory.store.postgres import PostgresStore
+from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
+from backstory.store.sqlite import SqliteStore
+from backstory.store.sqlite_database import Ownership, SqliteDatabase
+
+
+async def copy_installation(source: Settings, target: Settings, show: Show) -> list[tuple[Sum, Sum]] | None:
+    """Copy one installation into another; the sums of both, or None where the source is still being served.
+
+    Raises:
+        StorageError: one of them cannot be used, or the target is being served or no copy of the source.
+    """
+    if source.database == target.database:
+        raise StorageError("source and target are the same")
+    if _is_served(target):
+        raise StorageError("the target is being served: stop its server first")
+    reading = _open(source, Ownership.NEVER)
+    try:
+        writing = _open(target, Ownership.REQUIRED)
+        try:
+            return await move(_side(reading), _side(writing), _asking(source), show)
+        finally:
+            await writing.close()
+    finally:
+        await reading.close()
+
+
+def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresStore:
+    if isinstance(settings.database, PostgresUrl):
+        store = PostgresStore(settings.database.url)
+        store.open()
+        return store
+    if ownership is Ownership.NEVER and not settings.database.exists():
+        raise StorageError(f"there is no database {settings.database}")
+    embedded = SqliteStore(settings.database, ownership=ownership)
+    embedded.open(index=False)
+    return embedded
+
+
+def _side(store: SqliteStore | PostgresStore) -> Side:
+    return Side(store.records, RelationalLogCopy(store.records))
+
+
+def _asking(settings: Settings) -> Callable[[], bool]:
+    """A question whether somebody serves an installation. Our own sessions in it are no servers."""
+    return lambda: _is_served(settings)
+
+
+def _is_served(settings: Settings) -> bool:
+    if isinstance(settings.database, PostgresUrl):
+        return run_apart(_has_listeners(settings.database))
+    try:
+        with SqliteDatabase(settings.database).owning():
+            return False
+    except StorageError:
+        return True
+
+
+async def _has_listeners(database: PostgresUrl) -> bool:
+    """Whether a server follows this database: every one has a session that says so."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS * 2):
+            connection = await asyncpg.connect(database.url, timeout=CONNECT_SECONDS)
+            try:
+                return bool(
+                    await connection.fetchval(
+                        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                        " AND application_name = $1)",
+                        SERVER,
+                    )
+                )
+            finally:
+                await connection.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise StorageError(f"{database}: {explain(error)}") from error

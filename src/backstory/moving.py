@@ -1,0 +1,286 @@
+"""`backstory copy`: an installation from one engine to another, exactly, while the old one still takes activities.
+
+Passes: the first copies everything, each later one what changed since. A run can be stopped at any moment and begun
+again. The last pass is the one that finds nobody writing to the old installation; then both sides are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from backstory.errors import StorageError
+from backstory.model.moment import now
+from backstory.store.base import Records, RecordsTransaction
+from backstory.store.copying import LogCopy, LogState, read_numbers, write_numbers
+from backstory.store.records.tables import metadata
+
+PIECE = 1_000
+PASSES = 20
+"""One that is written to faster than it can be copied is left after so many."""
+
+Show = Callable[[float, str], None]
+"""Takes how many rows are done, and a note."""
+
+_ENCODER = msgspec.msgpack.Encoder()
+_NEVER = b""
+
+
+class Side(NamedTuple):
+    """One of the two installations."""
+
+    records: Records
+    log: LogCopy
+
+
+class Sum(NamedTuple):
+    """A table's rows: how many, and a checksum that does not depend on their order."""
+
+    name: str
+    rows: int
+    checksum: str
+
+
+class _Digests:
+    """Adds up rows."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = self._sum = 0
+
+    def add(self, row: Iterable[Any]) -> None:
+        self._count += 1
+        self._sum += int.from_bytes(_digest(row), "big")
+
+    def result(self) -> Sum:
+        return Sum(self._name, self._count, f"{self._sum & ((1 << 128) - 1):032x}")
+
+
+def _digest(row: Iterable[Any]) -> bytes:
+    return hashlib.blake2b(_ENCODER.encode(list(row)), digest_size=16).digest()
+
+
+class Move:
+    """One copy under way."""
+
+    def __init__(self, source: Side, target: Side, show: Show) -> None:
+        self._source = source
+        self._target = target
+        self._show = show
+        self._done = 0
+
+    async def check_target(self) -> None:
+        """Look whether the target may be written.
+
+        Raises:
+            StorageError: there is something in it that is no copy of this source.
+        """
+        ours, theirs = await self._source.log.state(), await self._target.log.state()
+        if theirs.generation == ours.generation:
+            return
+        contacts = metadata.tables["contacts"]
+        there = await self._target.records.read(
+            lambda c: c.scalar(sa.select(sa.func.count()).select_from(contacts))
+        )
+        if theirs.last or there:
+            raise StorageError("the target is not empty, and no copy of this source: give it an empty one")
+        # From now on it is known whose copy it is, however early this is stopped.
+        await self._target.log.adopt(ours)
+
+    async def run_pass(self) -> int:
+        """Copy what is missing; how many rows were written."""
+        before = self._done
+        until = await self._source.log.state()
+        await self._copy_records()
+        await self._copy_log(until)
+        await self._target.log.adopt(until)
+        return self._done - before
+
+    def _advance(self, rows: int, what: str) -> None:
+        self._done += rows
+        self._show(self._done, what)
+
+    async def _copy_log(self, until: LogState) -> None:
+        """Up to a position. The keys go first: where this is stopped, those that miss are still known as missing."""
+        state = await self._target.log.state()
+        after = _NEVER
+        while keys := await self._source.log.read_keys(after, state.last, PIECE):
+            await self._target.log.write_keys([key for key in keys if key.position <= until.last])
+            after = keys[-1].hash
+            self._show(self._done, f"keys {after[:2].hex()}…")
+        position = state.activities
+        while rows := await self._source.log.read_activities(position, PIECE):
+            wanted = [row for row in rows if row.position <= until.last]
+            await self._target.log.write_activities(wanted)
+            self._advance(len(wanted), "activities")
+            if len(wanted) < len(rows):
+                break
+            position = rows[-1].position
+        position = state.deletions
+        while gone := await self._source.log.read_deletions(position, PIECE):
+            deletions = [row for row in gone if row.position <= until.last]
+            await self._target.log.write_deletions(deletions)
+            self._advance(len(deletions), "deletions")
+            if len(deletions) < len(gone):
+                break
+            position = gone[-1].position
+
+    async def _copy_records(self) -> None:
+        tables = metadata.sorted_tables
+        theirs = {table: await self._digests(self._target.records, table) for table in tables}
+        for table in reversed(tables):
+            if theirs[table]:
+                await self._delete_gone(table, theirs[table])
+        for table in tables:
+            async for rows in _read_table(self._source.records, table):
+                await self._write_changed(table, rows, theirs[table])
+        numbers = await self._source.records.read(read_numbers)
+        await self._target.records.write(lambda transaction: write_numbers(transaction.records, numbers))
+
+    async def _digests(self, records: Records, table: sa.Table) -> dict[tuple[Any, ...], bytes]:
+        found: dict[tuple[Any, ...], bytes] = {}
+        async for rows in _read_table(records, table):
+            found |= {_key(table, row): _digest(row) for row in rows}
+        return found
+
+    async def _delete_gone(self, table: sa.Table, theirs: dict[tuple[Any, ...], bytes]) -> None:
+        ours = (await self._digests(self._source.records, table)).keys()
+        gone = [key for key in theirs if key not in ours]
+
+        def work(transaction: RecordsTransaction) -> None:
+            for key in gone:
+                transaction.records.execute(table.delete().where(_is(table, key)))
+
+        if gone:
+            await self._target.records.write(work)
+            self._advance(len(gone), table.name)
+        for key in gone:
+            del theirs[key]
+
+    async def _write_changed(
+        self, table: sa.Table, rows: Sequence[sa.Row[Any]], theirs: dict[tuple[Any, ...], bytes]
+    ) -> None:
+        missing = [row._asdict() for row in rows if _key(table, row) not in theirs]
+        changed = [
+            row for row in rows if _key(table, row) in theirs and theirs[_key(table, row)] != _digest(row)
+        ]
+
+        def work(transaction: RecordsTransaction) -> None:
+            for row in changed:
+                transaction.records.execute(
+                    table.update().where(_is(table, _key(table, row))).values(row._asdict())
+                )
+            if missing:
+                transaction.records.execute(table.insert(), missing)
+
+        if not (missing or changed):
+            return
+        try:
+            await self._target.records.write(work)
+        except (IntegrityError, StorageError) as error:
+            message = f"{table.name} cannot be brought up to date ({error}); begin again with an empty target"
+            raise StorageError(message) from error
+        self._advance(len(missing) + len(changed), table.name)
+
+    async def compare(self) -> list[tuple[Sum, Sum]]:
+        """Every table's sums on both sides. Keys that have expired count on neither: they come and go."""
+        moment = now()
+        ours, theirs = [await _sums(side, moment, self._show) for side in (self._source, self._target)]
+        return list(zip(ours, theirs, strict=True))
+
+
+async def _sums(side: Side, moment: int, show: Show) -> list[Sum]:
+    sums = []
+    for table in metadata.sorted_tables:
+        digests = _Digests(table.name)
+        async for rows in _read_table(side.records, table):
+            for row in rows:
+                digests.add(row)
+        sums.append(digests.result())
+        show(0, f"comparing {table.name}")
+    numbers = _Digests("(numbers given out)")
+    for pair in (await side.records.read(read_numbers)).items():
+        if pair[1]:
+            numbers.add(pair)
+    return [
+        *sums,
+        numbers.result(),
+        *[digests.result() for digests in await _log_sums(side.log, moment, show)],
+    ]
+
+
+async def _log_sums(log: LogCopy, moment: int, show: Show) -> list[_Digests]:
+    activities, deletions, keys, generation = map(
+        _Digests, ("activities", "deletions", "event_keys", "(generation)")
+    )
+    position = 0
+    while rows := await log.read_activities(position, PIECE):
+        for row in rows:
+            activities.add(row)
+        position = rows[-1].position
+        show(0, "comparing activities")
+    position = 0
+    while gone := await log.read_deletions(position, PIECE):
+        for each in gone:
+            deletions.add(each)
+        position = gone[-1].position
+    after = _NEVER
+    while some := await log.read_keys(after, 0, PIECE):
+        for key in some:
+            if key.expires is None or key.expires > moment:
+                keys.add(key)
+        after = some[-1].hash
+    generation.add([(await log.state()).generation])
+    return [activities, deletions, keys, generation]
+
+
+async def _read_table(records: Records, table: sa.Table) -> AsyncIterator[Sequence[sa.Row[Any]]]:
+    """A table's rows in the order of its key, a piece at a time."""
+    key = list(table.primary_key.columns)
+    after: tuple[Any, ...] | None = None
+    while True:
+        query = sa.select(table).order_by(*key).limit(PIECE)
+        if after is not None:
+            query = query.where(sa.tuple_(*key) > sa.tuple_(*map(_literal, key, after)))
+        rows = await records.read(lambda c, query=query: c.execute(query).all())  # type: ignore[misc]
+        if not rows:
+            return
+        yield rows
+        after = _key(table, rows[-1])
+
+
+def _literal(column: sa.Column[Any], value: Any) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, value, type_=column.type, unique=True)
+
+
+def _key(table: sa.Table, row: sa.Row[Any]) -> tuple[Any, ...]:
+    return tuple(getattr(row, column.name) for column in table.primary_key.columns)
+
+
+def _is(table: sa.Table, key: Sequence[Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == value for column, value in zip(table.primary_key.columns, key, strict=True)))
+
+
+async def move(
+    source: Side, target: Side, is_served: Callable[[], bool], show: Show
+) -> list[tuple[Sum, Sum]] | None:
+    """Copy until nothing changes any more; the sums of both sides, or None where the source is still being served.
+
+    Raises:
+        StorageError: the target is no copy of this source, or cannot be brought up to date.
+    """
+    moving = Move(source, target, show)
+    await moving.check_target()
+    for _ in range(PASSES):
+        served = is_served()  # asked before the pass: what is written during it is found by the next one
+        written = await moving.run_pass()
+        if not served:
+            return await moving.compare()
+        if written < PIECE:
+            return None
+    return None

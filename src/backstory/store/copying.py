@@ -1,0 +1,242 @@
+"""What `backstory copy` needs of an engine: the log's rows exactly as they are kept, out and in.
+
+Records need no interface of their own: every engine runs the same queries on the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
+
+from backstory.model.ids import ContactKey, Position
+from backstory.model.moment import Microseconds
+from backstory.store.base import Records, RecordsTransaction
+from backstory.store.records.tables import metadata
+from backstory.store.records.writing import insert_if_absent
+
+
+class KeptActivity(NamedTuple):
+    """An activity as it is kept."""
+
+    position: Position
+    tail: int
+    contact_key: ContactKey
+    timestamp: Microseconds
+    source: str
+    name: str
+    object_type: str | None
+    actor_type: str
+    body: bytes
+    origin: bytes
+
+
+class KeptDeletion(NamedTuple):
+    """The trace of a deleted activity."""
+
+    position: Position
+    contact_key: ContactKey
+    deleted: Position
+    tail: int
+
+
+class KeptKey(NamedTuple):
+    """What recognises a replay. Those of deleted activities are kept too."""
+
+    hash: bytes
+    position: Position
+    digest: bytes
+    expires: Microseconds | None
+
+
+class LogState(NamedTuple):
+    """Where a log is: its generation, and the newest position of an activity and of a deletion (0 for none)."""
+
+    generation: str
+    activities: Position
+    deletions: Position
+
+    @property
+    def last(self) -> Position:
+        """The newest position."""
+        return max(self.activities, self.deletions)
+
+
+class LogCopy(Protocol):
+    """A log, to be copied out of and into. Reads may be repeated; what is written twice is there once."""
+
+    async def state(self) -> LogState:
+        """Where it is."""
+
+    async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
+        """Activities behind a position, in order."""
+
+    async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
+        """Deletions behind a position, in order."""
+
+    async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
+        """Keys of positions behind one, in the order of their hashes, behind a hash."""
+
+    async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
+        """Keep activities."""
+
+    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
+        """Keep deletions, and remove what they deleted."""
+
+    async def write_keys(self, rows: Sequence[KeptKey]) -> None:
+        """Keep keys, in the place of older ones with the same hash."""
+
+    async def adopt(self, state: LogState) -> None:
+        """Take on a generation, so that live streams go on; and give out no position up to the state's newest."""
+
+
+_log = sa.MetaData()
+_activities = sa.Table(
+    "activities",
+    _log,
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    sa.Column("tail", sa.BigInteger),
+    sa.Column("contact_key", sa.LargeBinary),
+    sa.Column("timestamp", sa.BigInteger),
+    sa.Column("source", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("object_type", sa.Text),
+    sa.Column("actor_type", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("origin", sa.LargeBinary),
+)
+_deletions = sa.Table(
+    "deletions",
+    _log,
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    sa.Column("contact_key", sa.LargeBinary),
+    sa.Column("deleted", sa.BigInteger),
+    sa.Column("tail", sa.BigInteger),
+)
+_keys = sa.Table(
+    "event_keys",
+    _log,
+    sa.Column("hash", sa.LargeBinary, primary_key=True),
+    sa.Column("position", sa.BigInteger),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("expires", sa.BigInteger),
+)
+_state = sa.Table(
+    "log_state", _log, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
+)
+
+
+class RelationalLogCopy:
+    """A log that is kept beside the records, in tables of the same database."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def state(self) -> LogState:
+        """See `LogCopy.state`."""
+        generation = sa.select(_state.c.value).where(_state.c.name == "generation").scalar_subquery()
+        newest = [
+            sa.select(sa.func.coalesce(sa.func.max(table.c.position), 0)).scalar_subquery()
+            for table in (_activities, _deletions)
+        ]
+        row = await self._records.read(lambda c: c.execute(sa.select(generation, *newest)).one())
+        return LogState(*row)
+
+    async def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
+        return await self._records.read(lambda c: c.execute(query).all())
+
+    async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
+        """See `LogCopy.read_activities`."""
+        return [KeptActivity(*row) for row in await self._read(_behind(_activities, after, limit))]
+
+    async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
+        """See `LogCopy.read_deletions`."""
+        return [KeptDeletion(*row) for row in await self._read(_behind(_deletions, after, limit))]
+
+    async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
+        """See `LogCopy.read_keys`."""
+        query = sa.select(_keys).where(_keys.c.hash > after, _keys.c.position > newer_than)
+        return [KeptKey(*row) for row in await self._read(query.order_by(_keys.c.hash).limit(limit))]
+
+    async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
+        """See `LogCopy.write_activities`."""
+        values = [row._asdict() for row in rows]
+        await self._records.write(lambda t: insert_if_absent(t.records, _activities, values))
+
+    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
+        """See `LogCopy.write_deletions`."""
+
+        def work(transaction: RecordsTransaction) -> None:
+            connection, gone = transaction.records, [row.deleted for row in rows]
+            removed = connection.execute(_activities.delete().where(_activities.c.position.in_(gone)))
+            if removed.rowcount:  # an index that was made of them is made anew
+                connection.execute(_state.update().where(_state.c.name == "index_rules").values(value=""))
+            insert_if_absent(connection, _deletions, [row._asdict() for row in rows])
+
+        await self._records.write(work)
+
+    async def write_keys(self, rows: Sequence[KeptKey]) -> None:
+        """See `LogCopy.write_keys`."""
+
+        def work(transaction: RecordsTransaction) -> None:
+            hashes = [row.hash for row in rows]
+            transaction.records.execute(_keys.delete().where(_keys.c.hash.in_(hashes)))
+            insert_if_absent(transaction.records, _keys, [row._asdict() for row in rows])
+
+        await self._records.write(work)
+
+    async def adopt(self, state: LogState) -> None:
+        """See `LogCopy.adopt`. SQLite gives out positions behind what is there."""
+
+        def work(transaction: RecordsTransaction) -> None:
+            connection = transaction.records
+            connection.execute(
+                _state.update().where(_state.c.name == "generation").values(value=state.generation)
+            )
+            if connection.dialect.name == "postgresql":
+                connection.execute(
+                    sa.text("SELECT setval('log_position', greatest(last_value, :last)) FROM log_position"),
+                    {"last": state.last},
+                )
+
+        await self._records.write(work)
+
+
+def _behind(table: sa.Table, after: Position, limit: int) -> sa.Select[Any]:
+    return sa.select(table).where(table.c.position > after).order_by(table.c.position).limit(limit)
+
+
+def numbered_tables() -> list[sa.Table]:
+    """The tables whose numbers are given out by the database, and never twice."""
+    return [table for table in metadata.sorted_tables if table.dialect_options["sqlite"]["autoincrement"]]
+
+
+def read_numbers(connection: sa.Connection) -> dict[str, int]:
+    """The last number that each table has given out."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(sa.text("SELECT name, seq FROM sqlite_sequence")).all()
+        given = {row.name: row.seq for row in rows}
+        return {str(table.name): given.get(table.name, 0) for table in numbered_tables()}
+    return {
+        str(table.name): connection.execute(
+            sa.text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table.name}_id_seq")  # noqa: S608
+        ).scalar_one()
+        for table in numbered_tables()
+    }
+
+
+def write_numbers(connection: sa.Connection, numbers: Mapping[str, int]) -> None:
+    """Give out no number up to these."""
+    for table in numbered_tables():
+        last = numbers.get(table.name, 0)
+        if last == 0:
+            continue
+        values = {"name": table.name, "last": last}
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
+            connection.execute(
+                sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)"), values
+            )
+        else:
+            connection.execute(sa.text(f"SELECT setval('{table.name}_id_seq', :last)"), {"last": last})
