@@ -77,6 +77,11 @@ SETTINGS: dict[str, Setting] = {
         "",
         "Country (such as GB) whose numbers come without a country code. Empty: none.",
     ),
+    "support_form": Setting(
+        "BACKSTORY_SUPPORT_FORM",
+        "on",
+        "Whether customers can open tickets at /support/new without signing in: on, or off.",
+    ),
     "forwarded_allow_ips": Setting(
         "BACKSTORY_FORWARDED_ALLOW_IPS",
         "127.0.0.1",
@@ -129,6 +134,7 @@ class Settings(Struct, frozen=True):
     log_requests: str
     metrics_address: tuple[str, int] | None
     phone_region: str | None
+    support_form: bool
     forwarded_allow_ips: str
 
 
@@ -157,6 +163,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         log_requests=_one_of("log_requests", text["log_requests"], ("all", "faults", "none")),
         metrics_address=_address("metrics_address", text["metrics_address"]),
         phone_region=_region(text["phone_region"]),
+        support_form=_one_of("support_form", text["support_form"], ("on", "off")) == "on",
         forwarded_allow_ips=text["forwarded_allow_ips"],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backstory.http.body import BodyRule
 from backstory.http.routes import EVENTS, Handler, Route
 from backstory.model.access import Right
-from backstory.ui import activities, admin, assets, contacts, live, signing_in, tickets
+from backstory.ui import activities, admin, assets, contacts, live, signing_in, support, tickets
 from backstory.ui.forms import FORM, FORM_WITH_FILES
 
 STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")
@@ -61,6 +61,9 @@ PAGES: tuple[Route, ...] = (
     page("POST", "/tickets/{id}/watch", Right.READ, tickets.watch, FORM),
     page("POST", "/tickets/{id}/place", Right.READ, tickets.change_place, FORM),
     page("POST", "/tickets/{id}/merge", Right.READ, tickets.merge, FORM),
+    page("GET", "/support/new", Right.NONE, support.read_form),
+    page("POST", "/support/new", Right.NONE, support.open_ticket, FORM),
+    page("GET", "/support/thanks", Right.NONE, support.read_thanks),
     page("GET", "/admin", Right.ADMIN, admin.read_home),
     page("GET", "/admin/agents", Right.ADMIN, admin.list_agents),
     page("POST", "/admin/agents", Right.ADMIN, admin.add_agent, FORM),

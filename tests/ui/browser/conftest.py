@@ -6,6 +6,7 @@ that run one of their own cannot start after that. These end with the folder.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """One browser for all."""
+    with launched() as browser:
+        yield browser
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser. While it runs no other event loop can begin in this thread."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         missing("Chromium is not installed (on Debian: apt install chromium)")

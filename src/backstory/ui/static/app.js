@@ -39,3 +39,73 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     button.querySelector("span").textContent = "Copied";
   });
 }
+
+// Tickets: r and n to write, what is written is kept as a draft; lists: j and k from record to record.
+
+const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
+
+function write(kind) {
+  const part = document.getElementById(`write-${kind}`);
+  if (!part) return false;
+  part.open = true;
+  part.querySelector("textarea").focus();
+  return true;
+}
+
+function step(by) {
+  const links = [...document.querySelectorAll("[data-rows] .record-link")];
+  const here = links.indexOf(document.activeElement);
+  const next = links[here < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(Math.max(here + by, 0), links.length - 1)];
+  next?.focus();
+  return Boolean(next);
+}
+
+function find() {
+  const box = document.getElementById("q");
+  box?.focus();
+  return Boolean(box);
+}
+
+const places = { t: "/tickets", c: "/contacts", a: "/activities" };
+const keys = { r: () => write("reply"), n: () => write("note"), j: () => step(1), k: () => step(-1), "/": find };
+let going = false;
+
+/** What timelines bring by themselves, on pages without one. */
+function everywhere(key) {
+  if (document.querySelector(".timeline")) return false;
+  const place = going && places[key];
+  going = key === "g";
+  if (place) location.assign(place);
+  const list = key === "?" && document.getElementById("shortcuts");
+  if (list) list.showModal();
+  return Boolean(place || list);
+}
+
+document.addEventListener("keydown", (event) => {
+  const off = document.documentElement.dataset.shortcuts === "off";
+  if (off || typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (everywhere(event.key) || keys[event.key]?.()) event.preventDefault();
+});
+
+const KEEP_AFTER = 1500;
+const csrf = document.querySelector("meta[name=csrf]")?.content;
+
+for (const area of document.querySelectorAll("textarea[data-draft]")) {
+  let waiting;
+  const keep = () => {
+    waiting = undefined;
+    const kind = area.form.elements.kind.value;
+    const body = new URLSearchParams({ kind, body: area.value });
+    fetch(area.dataset.draft, { method: "POST", body, headers: { "X-CSRF-Token": csrf }, redirect: "manual", keepalive: true });
+  };
+  area.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(keep, KEEP_AFTER);
+  });
+  area.form.addEventListener("submit", () => clearTimeout(waiting));
+  addEventListener("pagehide", () => waiting && keep());
+  area.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) area.form.requestSubmit(area.form.querySelector(".primary"));
+  });
+}
