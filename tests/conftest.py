@@ -19,7 +19,10 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("repeatable")
 
-ENGINES = ("sqlite", "postgres")
+ENGINES = ("sqlite", "postgres", "cassandra")
+EVERY_TIME = ("sqlite", "postgres")
+"""What `every_engine` means; on Cassandra the contract suite and the faults run, `--engine=cassandra` the rest."""
+
 SEED = Path(__file__).parent / "data" / "seed-request.json"
 
 
@@ -34,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     definition = metafunc.definition
     if "engine" in metafunc.fixturenames and definition.get_closest_marker("every_engine"):
         only = definition.get_closest_marker("engine")
-        metafunc.parametrize("engine", only.args if only else ENGINES, indirect=True, scope="session")
+        metafunc.parametrize("engine", only.args if only else EVERY_TIME, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,13 +55,24 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(getattr(request, "param", request.config.getoption("--engine")))
 
 
+def activity_log(request: pytest.FixtureRequest, engine: str) -> str:
+    """The BACKSTORY_ACTIVITY_LOG of an empty installation, where the engine has one."""
+    if engine != "cassandra":
+        return ""
+    cluster: CassandraCluster = request.getfixturevalue("cassandra_cluster")
+    return cluster.new_installation()
+
+
 @pytest.fixture(scope="session")
 def shared_server(
     request: pytest.FixtureRequest, engine: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """One server for all tests that get along with each other's data."""
-    url = request.getfixturevalue("postgres").create_database() if engine == "postgres" else None
-    installation = Installation(tmp_path_factory.mktemp("shared"), database_url=url).start()
+    url = None if engine == "sqlite" else request.getfixturevalue("postgres").create_database()
+    directory = tmp_path_factory.mktemp("shared")
+    installation = Installation(
+        directory, database_url=url, activity_log=activity_log(request, engine)
+    ).start()
     yield installation
     installation.stop()
 
@@ -66,8 +80,8 @@ def shared_server(
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Installation]:
     """An installation of the test's own, not served yet."""
-    url = request.getfixturevalue("postgres_url") if engine == "postgres" else None
-    installation = Installation(tmp_path, database_url=url)
+    url = None if engine == "sqlite" else request.getfixturevalue("postgres_url")
+    installation = Installation(tmp_path, database_url=url, activity_log=activity_log(request, engine))
     yield installation
     installation.kill()
 

@@ -42,7 +42,7 @@ class Installation:
 
     `staff` are the roles of those who work there, each with a key: nobody on a new machine. Agents and contacts share
     their numbers, so the first contact's number is one more than there are agents. `database_url` is where it is kept,
-    an SQLite file in the folder where none is given.
+    an SQLite file in the folder where none is given; `activity_log` a cluster for its log.
     """
 
     def __init__(
@@ -51,11 +51,13 @@ class Installation:
         *,
         staff: Sequence[Role] = (Role.ADMIN, Role.AGENT),
         database_url: str | None = None,
+        activity_log: str = "",
     ) -> None:
         self._staff = staff
         self.directory = directory
         self.database = directory / "backstory.db"
         self.database_url = database_url or f"sqlite:///{self.database}"
+        self.activity_log = activity_log
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._grouped = False
@@ -77,7 +79,8 @@ class Installation:
             admin, agent = (*keys, "", "")[:2]
             return admin, agent, source
 
-        return with_store(read_settings({}, database=self.database_url), work)
+        settings = read_settings({}, database=self.database_url, activity_log=self.activity_log)
+        return with_store(settings, work)
 
     def beside(self, directory: Path) -> Installation:
         """The same installation for another server process, with a folder of its own."""
@@ -89,7 +92,8 @@ class Installation:
     def environment(self, **extra: str) -> dict[str, str]:
         """This process's environment with the installation's settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTORY_")}
-        return {**kept, "BACKSTORY_DATABASE": self.database_url, "COLUMNS": "200", **extra}
+        own = {"BACKSTORY_DATABASE": self.database_url, "BACKSTORY_ACTIVITY_LOG": self.activity_log}
+        return {**kept, **own, "COLUMNS": "200", **extra}
 
     def command(self, *arguments: str) -> list[str]:
         """A command line."""

@@ -41,6 +41,7 @@ from backstory.live.hub import Hub
 from backstory.model.mail import Sender
 from backstory.observe import Metrics
 from backstory.store.base import Store
+from backstory.store.cassandra import CassandraStore
 from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
@@ -63,8 +64,12 @@ def open_store(
     Raises:
         StorageError: it cannot be used as it is.
     """
-    store: SqliteStore | PostgresStore
-    if isinstance(settings.database, PostgresUrl):  # where any number of processes may be
+    store: SqliteStore | PostgresStore | CassandraStore
+    if isinstance(settings.database, PostgresUrl) and settings.activity_log is not None:
+        store = CassandraStore(
+            settings.database.url, settings.activity_log.url, phone_region=settings.phone_region
+        )
+    elif isinstance(settings.database, PostgresUrl):  # where any number of processes may be
         store = PostgresStore(settings.database.url, phone_region=settings.phone_region)
     else:
         store = SqliteStore(

@@ -18,6 +18,7 @@ from backstory.errors import SettingError
 _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+", re.ASCII)
 
 DEFAULT_DATABASE = "sqlite:///backstory.db"
+CASSANDRA = "cassandra://"
 
 
 class Setting(NamedTuple):
@@ -37,6 +38,11 @@ SETTINGS: dict[str, Setting] = {
         "BACKSTORY_DATABASE",
         DEFAULT_DATABASE,
         "Where things are kept: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/NAME.",
+    ),
+    "activity_log": Setting(
+        "BACKSTORY_ACTIVITY_LOG",
+        "",
+        "A cluster for the activity log: cassandra://USER:PASSWORD@HOST,HOST/KEYSPACE. Empty: it is in the database.",
     ),
     "attachments": Setting(
         "BACKSTORY_ATTACHMENTS",
@@ -121,12 +127,26 @@ class PostgresUrl(Struct, frozen=True):
         return f"PostgresUrl({str(self)!r})"  # a password does not belong into logs
 
 
+class CassandraUrl(Struct, frozen=True):
+    """The address of the activity log's cluster. `url` holds a password: shown is the address without it."""
+
+    url: str
+
+    def __str__(self) -> str:
+        login, at, hosts = self.url.removeprefix(CASSANDRA).rpartition("@")
+        return f"{CASSANDRA}{login.partition(':')[0]}{at}{hosts}"
+
+    def __repr__(self) -> str:
+        return f"CassandraUrl({str(self)!r})"
+
+
 class Settings(Struct, frozen=True):
     """The settings of one process, checked."""
 
     host: str
     port: int
     database: Path | PostgresUrl
+    activity_log: CassandraUrl | None
     attachments: Path
     mail: MailServer | None
     log_level: str
@@ -156,6 +176,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         host=text["host"],
         port=_port("port", text["port"]),
         database=_database(text["database"]),
+        activity_log=_activity_log(text["activity_log"], text["database"]),
         attachments=_attachments(text["attachments"], text["database"]),
         mail=_mail(text),
         log_level=_one_of("log_level", text["log_level"], ("debug", "info", "warning", "error")),
@@ -235,6 +256,21 @@ def _postgres_url(given: str) -> PostgresUrl:
     if not is_whole:
         raise _wrong("database", "postgresql://…", wanted)
     return PostgresUrl(given)
+
+
+def _activity_log(given: str, database: str) -> CassandraUrl | None:
+    """Its form is checked further where it is opened; what only the two together can be, here."""
+    if not given:
+        return None
+    if not given.startswith(CASSANDRA):
+        scheme = given.partition("://")[0] + "://…" if "://" in given else given
+        raise _wrong("activity_log", scheme, "cassandra://USER:PASSWORD@HOST,HOST/KEYSPACE, or nothing")
+    if not isinstance(_database(database), PostgresUrl):
+        raise SettingError(
+            "the setting activity_log (BACKSTORY_ACTIVITY_LOG) names a cluster; then everything else is kept on"
+            " PostgreSQL, so BACKSTORY_DATABASE must be postgresql://…"
+        )
+    return CassandraUrl(given)
 
 
 def _attachments(given: str, database: str) -> Path:

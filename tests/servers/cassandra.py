@@ -25,7 +25,8 @@ from pathlib import Path
 
 from cassandra import AuthenticationFailed, Unavailable
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import Cluster, NoHostAvailable, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import WhiteListRoundRobinPolicy
 
 from tests.servers.programs import free_port, missing
 from tests.support import wait_until
@@ -257,10 +258,6 @@ paxos_variant: v2
 auto_snapshot: false
 hints_flush_period: 1s
 authenticator: PasswordAuthenticator
-# A login asks any one node, so that it works with two of three dead and is not what a test measures.
-auth_read_consistency_level: LOCAL_ONE
-credentials_validity: 1h
-roles_validity: 1h
 """
 
 
@@ -312,6 +309,23 @@ class CassandraCluster:
         finally:
             cluster.shutdown()
 
+    @contextlib.contextmanager
+    def session_of(self, node: Node) -> Iterator[Session]:
+        """A connection to one node alone."""
+        cluster = Cluster(
+            [node.host],
+            self.port,
+            auth_provider=PlainTextAuthProvider(USER, PASSWORD),
+            protocol_version=5,
+            execution_profiles={
+                EXEC_PROFILE_DEFAULT: ExecutionProfile(WhiteListRoundRobinPolicy([node.host]))
+            },
+        )
+        try:
+            yield cluster.connect()
+        finally:
+            cluster.shutdown()
+
     def new_keyspace(self) -> str:
         """A name that no keyspace has."""
         return f"backstory_{next(_counter)}"
@@ -320,6 +334,10 @@ class CassandraCluster:
         """A BACKSTORY_ACTIVITY_LOG."""
         hosts = ",".join(f"{host}:{self.port}" for host in HOSTS)
         return f"cassandra://{user}:{password.replace(' ', '%20')}@{hosts}/{keyspace}{options}"
+
+    def new_installation(self) -> str:
+        """A BACKSTORY_ACTIVITY_LOG of an empty installation, in the keyspace that they share."""
+        return self.url(KEYSPACE, options=f"?installation={self.new_keyspace()}")
 
     def heal(self) -> None:
         """All nodes run and take connections."""

@@ -11,7 +11,7 @@ from backstory.store.cassandra import CassandraStore
 from backstory.store.log import postgres_index, sqlite_index
 from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
-from tests.servers.cassandra import KEYSPACE, CassandraCluster
+from tests.servers.cassandra import CassandraCluster
 
 Opener = Callable[[pytest.FixtureRequest], Store]
 
@@ -33,8 +33,7 @@ def open_postgres(request: pytest.FixtureRequest) -> PostgresStore:
 def open_cassandra(request: pytest.FixtureRequest) -> CassandraStore:
     """Records in a PostgreSQL database of its own, the log in the tests' keyspace, as an installation of its own."""
     cluster: CassandraCluster = request.getfixturevalue("cassandra_cluster")
-    installation = cluster.url(KEYSPACE, options=f"?installation={cluster.new_keyspace()}")
-    store = CassandraStore(request.getfixturevalue("postgres_url"), installation)
+    store = CassandraStore(request.getfixturevalue("postgres_url"), cluster.new_installation())
     store.open()
     return store
 

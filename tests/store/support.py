@@ -82,11 +82,13 @@ async def home_of(store: Store, published: Published) -> ContactKey:
 
 
 async def indexed(store: Store) -> None:
-    """Return once searches find everything that was published so far."""
+    """Return once readers find everything that was published so far, or noted with a change of the records."""
     deadline = time.monotonic() + 10
     while store.stats().index_lag > 0:
         assert time.monotonic() < deadline, "the index did not catch up"
         await asyncio.sleep(0.002)  # between two looks
+    if isinstance(store, CassandraStore):
+        await store.relay()
     await store.publish([])  # passes the commit that the index is in
 
 

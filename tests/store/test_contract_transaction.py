@@ -36,6 +36,7 @@ async def test_events_stand_on_the_timeline(store: Store) -> None:
             [event(home, "Ticket opened", is_actor=True), event(home, description="Soon.", context=context)]
         )
     )
+    await indexed(store)
     shown = [json.loads(each.answer(1)) for each in await timeline(store, [home])]
     assert [each["name"] for each in shown] == ["Agent replied", "Ticket opened", "Paid"]
     assert shown[0]["source"] == {"name": "backstory", "id": None}

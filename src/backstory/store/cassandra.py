@@ -15,6 +15,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import asyncpg
 import msgspec
@@ -28,7 +29,7 @@ from backstory.model.activity import Event, Publication, Published
 from backstory.model.ids import ActivityId, ContactKey
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
-from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
+from backstory.store.base import Bookmark, PublishResult, RecordsTransaction, StoreStats, TimelineRead
 from backstory.store.log.cassandra import Appended, CassandraLog, Known
 from backstory.store.log.cassandra_session import read_address
 from backstory.store.postgres import LOCK, decide, resolve
@@ -63,6 +64,8 @@ INSERT INTO bookmarks (name, line, "offset") VALUES ($1, $2, $3)
 """
 _PROVE = "INSERT INTO log_state VALUES ('ready', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
+T = TypeVar("T")
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Event)
 
@@ -74,9 +77,9 @@ class CassandraStore:
 
     def __init__(self, database_url: str, log_url: str, *, phone_region: str | None = None) -> None:
         self.database = PostgresDatabase(database_url)
-        self.records = RelationalRecords(self.database, phone_region)
-        self.log = CassandraLog(read_address(log_url), self._audit)
         self._noted = asyncio.Event()
+        self.records = RelationalRecords(_Noting(self.database, self._noted), phone_region)
+        self.log = CassandraLog(read_address(log_url), self._audit)
         self._relay: asyncio.Task[None] | None = None
         self._ready_until = 0.0
 
@@ -183,8 +186,6 @@ class CassandraStore:
         """See `RecordsTransaction.append`."""
         for event in events:
             connection.exec_driver_sql(_NOTE, (now(), _ENCODER.encode(event)))
-        # The transaction is still open: the relay waits for its rows, or finds them on its next round.
-        self._noted.set()
 
     async def _run_relay(self, arrived: Callable[[], None]) -> None:
         while True:
@@ -258,6 +259,22 @@ class CassandraStore:
             await asyncio.gather(self._relay, return_exceptions=True)
         await self.database.close()
         await self.log.close()
+
+
+class _Noting:
+    """The database as the records use it: after each change the relay looks whether there is something to bring."""
+
+    def __init__(self, database: PostgresDatabase, noted: asyncio.Event) -> None:
+        self._database = database
+        self._noted = noted
+
+    async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
+        return await self._database.read_records(work)
+
+    async def write(self, work: Callable[[RecordsTransaction], T]) -> T:
+        result = await self._database.write(work)
+        self._noted.set()
+        return result
 
 
 class _Raced(Exception):

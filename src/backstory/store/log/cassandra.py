@@ -77,6 +77,7 @@ GET_ARRIVALS = (
     " WHERE contact IN ? AND slot IN ? AND arrived > ? PER PARTITION LIMIT ?"
 )
 GET_STATE = "SELECT value, position FROM log_state WHERE installation = ? AND name = ?"
+GET_A_BUCKET = "SELECT level, start, part FROM buckets WHERE owner = ? LIMIT 1"
 GET_BUCKETS_AT = "SELECT part FROM buckets WHERE owner = ? AND level = ? AND start = ?"
 GET_CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
 COUNT = {
@@ -89,7 +90,7 @@ CLAIM = (
     " actor_type, body, origin, digest, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " IF NOT EXISTS USING TTL ?"
 )
-PUT_BUCKET = "INSERT INTO buckets (owner, level, start, part) VALUES (?, ?, ?, ?)"
+PUT_BUCKET = "INSERT INTO buckets (owner, level, start, part) VALUES (?, ?, ?, ?) USING TIMESTAMP 1"
 PUT_ROW = (
     "INSERT INTO timeline (owner, level, start, part, timestamp, position, tail, source, name, object_type,"
     " actor_type, body, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
@@ -119,6 +120,10 @@ BLANK_CLAIM = (
     " actor_type = null WHERE hash = ? IF EXISTS"
 )
 DROP_ROW = f"DELETE FROM timeline USING TIMESTAMP ? WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
+DROP_ROWS = (
+    f"DELETE FROM timeline USING TIMESTAMP ? WHERE {_BUCKET} AND (timestamp, position, tail) >= (?, ?, ?)"  # noqa: S608 - as above
+)
+DROP_BUCKET = "DELETE FROM buckets USING TIMESTAMP 2 WHERE owner = ? AND level = ? AND start = ? AND part = ?"
 DROP_ARRIVAL = (
     "DELETE FROM arrivals USING TIMESTAMP ?"
     " WHERE contact = ? AND slot = ? AND arrived = ? AND position = ? AND tail = ?"
@@ -589,16 +594,6 @@ class CassandraLog:
 
     async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
         """See `ActivityLog.delete`. Audited before anything is removed: after a crash rather twice than never."""
-        return await self._delete(activity_id, entry)
-
-    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
-        """See `ActivityLog.erase`. Each leaves what a deletion leaves."""
-        page = await self.page(homes, Filters(), None, limit)
-        for activity in page.activities:
-            await self._delete(activity.id, None)
-        return len(page.activities)
-
-    async def _delete(self, activity_id: ActivityId, entry: AuditEntry | None) -> Deletion | None:
         where = await self._where(activity_id)
         row = None if where is None else await self._row(where[0], where[1], activity_id)
         if where is None or row is None:
@@ -609,26 +604,62 @@ class CassandraLog:
         first = position if found is None else int(found["deleted"])
         if first != position and self._positions.now() - first < self.overlap:
             return None  # somebody else is at it
-        if entry is not None:
-            await self._audit(entry)
-        if hashed is not None:  # the claim holds its text too; that it was claimed stays
-            await self._session.compare_and_set(BLANK_CLAIM, (hashed,))
-        after = written(activity_id) + 1
-        place = (timestamp, *activity_id)
+        await self._audit(entry)
         await self._session.write(
             PUT_ARRIVAL, _arrival(bucket, position, activity_id, timestamp, deleted=True)
         )
-        await self._session.write(DROP_ROW, (after, *bucket, *place))
-        arrived = activity_id.position
-        await self._session.write(DROP_ARRIVAL, (after, bucket.owner, _slot(arrived), arrived, *activity_id))
-        await asyncio.gather(
-            *(
-                self._drop_postings(owner, after, place)
-                for owner in self._terms(row[5], row[6], row[7], row[4])
-            )
-        )
+        await self._blank_claim(hashed)
+        await self._session.write(DROP_ROW, (written(activity_id) + 1, *bucket, timestamp, *activity_id))
+        await self._drop_pointers(row)
         self._note_newest()
         return Deletion(position, bucket.owner, activity_id)
+
+    async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
+        """See `ActivityLog.erase`. A bucket after the other; one that is empty is taken off its owner's."""
+        removed = 0
+        for home in homes:
+            while removed < limit:
+                found = await self._session.read(GET_A_BUCKET, (home,))
+                if not found:
+                    break
+                bucket = Bucket(home, *found[0])
+                piece = min(limit - removed, PIECE)
+                rows = await self._session.read(
+                    WALK_TIMELINE, (*bucket, *_EVERYTHING.upper, *_EVERYTHING.lower, piece)
+                )
+                await asyncio.gather(*(self._erase(row) for row in rows))
+                if rows:
+                    after = max(written(ActivityId(*row[1:3])) for row in rows) + 1
+                    await self._session.write(DROP_ROWS, (after, *bucket, *rows[-1][:3]))
+                if len(rows) < piece:
+                    await self._session.write(DROP_BUCKET, bucket)
+                removed += len(rows)
+        return removed
+
+    async def _erase(self, row: Row) -> None:
+        """All of an activity but its row, which goes with those beside it."""
+        activity_id = ActivityId(*row[1:3])
+        where = await self._where(activity_id)
+        async with self._gate:
+            # Written down as a deletion, so that its replay is recognised; nobody hears of it.
+            await self._session.compare_and_set(PUT_DELETION, (*activity_id, row[3], activity_id.position))
+            await self._blank_claim(where[2] if where else None)
+            await self._drop_pointers(row)
+
+    async def _blank_claim(self, hashed: bytes | None) -> None:
+        """A claim holds an activity's text too; that it was claimed stays."""
+        if hashed is not None:
+            await self._session.compare_and_set(BLANK_CLAIM, (hashed,))
+
+    async def _drop_pointers(self, row: Row) -> None:
+        """Remove what leads to an activity across contacts and in the order of arrival."""
+        timestamp, position, tail, owner = row[:4]
+        after = written(ActivityId(position, tail)) + 1
+        await self._session.write(DROP_ARRIVAL, (after, owner, _slot(position), position, position, tail))
+        terms = self._terms(row[5], row[6], row[7], row[4])
+        await asyncio.gather(
+            *(self._drop_postings(term, after, (timestamp, position, tail)) for term in terms)
+        )
 
     async def _drop_postings(self, owner: bytes, after: int, place: tuple[int, int, int]) -> None:
         """From every bucket that may have it: which one it was, its writer alone knew."""
@@ -653,8 +684,12 @@ STATEMENTS = (
         PUT_KEY,
     ),
     *(PUT_ARRIVAL, PUT_DELETION, PUT_NEWEST, PUT_READY, PUT_GENERATION, BLANK_CLAIM, DROP_ROW, DROP_POSTING),
+    *(GET_A_BUCKET, DROP_ROWS, DROP_BUCKET),
     DROP_ARRIVAL,
 )
+
+
+_EVERYTHING = Span((_LAST, 0, 0), (-_LAST, 0, 0))
 
 
 def _activity(row: Row) -> Activity:

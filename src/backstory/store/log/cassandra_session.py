@@ -41,7 +41,7 @@ from cassandra.query import (
 )
 from msgspec import Struct
 
-from backstory.errors import SettingError, StorageError, Unavailable
+from backstory.errors import BackstoryError, SettingError, StorageError, Unavailable
 
 SCHEMA_VERSION = 1
 PORT = 9042
@@ -339,6 +339,13 @@ class CassandraSession:
                 pause = min(pause * 2, 1.0)
             except cassandra.Unauthorized as error:
                 raise Unavailable(f"The activity log refused: {error}", retry_after=30) from error
+            except (cassandra.RequestValidationException, BackstoryError):
+                raise  # a fault of ours, or already said
+            except Exception as error:  # a connection may fail in more ways than the driver names
+                if time.monotonic() + pause > deadline:
+                    raise Unavailable("The activity log cannot answer now.", retry_after=2) from error
+                log.warning("cassandra_failed", error=_cause(error))
+                await asyncio.sleep(pause)
 
     def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
