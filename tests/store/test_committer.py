@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -94,6 +95,27 @@ async def test_records_are_written_beside_it(store: SqliteStore) -> None:
         await store.ready()
         store._ready_until = 0.0  # so that the next one writes too
     assert all(isinstance(result, Published) for (result,) in await asyncio.gather(*publishing))
+
+
+async def test_a_write_that_was_asked_for_before_is_made_before(store: SqliteStore) -> None:
+    """SQLite's lock alone would give it to either."""
+    (first,) = await publish(store, publication())
+    held = threading.Event()
+    order: list[str] = []
+
+    async def write() -> None:
+        await store.database.write(lambda _: held.wait(10))
+        order.append("written")
+
+    async def publish_behind() -> None:
+        await store.publish([publication()])
+        order.append("published")
+
+    both = [asyncio.create_task(write()), asyncio.create_task(publish_behind())]
+    await store.read_timeline(first.contact_id or 0, Filters(), None, 1)  # by now both are under way
+    held.set()
+    await asyncio.gather(*both)
+    assert order == ["written", "published"]
 
 
 async def test_after_its_death_another_one_is_started(store: SqliteStore) -> None:

@@ -89,6 +89,7 @@ class SqliteStore:
         """See `Store.publish`."""
         try:
             if self.commits is not None and bookmark is None:
+                await self.database.give_way()
                 results = await self.commits.publish(publications)
             else:
                 results = await self.database.write(

@@ -169,6 +169,7 @@ class SqliteDatabase:
         self._stopping = threading.Event()
         self._at_once: Transaction | None = None
         self._at_once_lock = threading.Lock()
+        self._written: asyncio.Future[None] | None = None  # of the last write that was asked for
         self._closing = False
         self.chore: Chore | None = None
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
@@ -295,7 +296,19 @@ class SqliteDatabase:
         """
         if self._closing:
             raise Unavailable("The service is stopping.")
-        return await _submit(self._jobs.put, work)
+        self._written = written = asyncio.get_running_loop().create_future()
+        try:
+            return await _submit(self._jobs.put, work)
+        finally:
+            written.set_result(None)
+
+    async def give_way(self) -> None:
+        """Let what was asked of `write` so far be done: for who is about to have another process write.
+
+        SQLite's lock has no queue; between the groups of a busy committer a writer would find it free by chance alone.
+        """
+        if self._written is not None and not self._written.done():
+            await asyncio.wait([self._written])
 
     def hand_over(
         self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]
