@@ -23,7 +23,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("ui",),  # pages are routes too: they read requests and answer them as the API does
     ("committer",),  # the process beside the server
     ("app",),
-    ("backup", "doctor", "transfer", "demo"),
+    ("backup", "doctor", "transfer", "csv_transfer", "demo"),
     ("postgres_backup", "moving"),
     ("copying",),  # what the command line does beside serving
     ("cli",),

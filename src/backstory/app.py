@@ -20,6 +20,8 @@ from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.csv_files import CsvFiles
+from backstory.helpdesk.csv_jobs import CsvJobs
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles, OrphanRemover
 from backstory.helpdesk.jobs import Jobs
@@ -143,6 +145,7 @@ class Server:
             SourcesHeard(timeline),
             jobs,
             BulkTickets(store.records, tickets, jobs),
+            CsvJobs(store.records, CsvFiles(store.records, settings.phone_region), files, jobs),
             Search(store.records, settings.phone_region),
             Agents(store.records, settings.phone_region),
         )

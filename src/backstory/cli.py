@@ -415,6 +415,99 @@ def export(contact_id: int, database: str | None) -> None:
     click.echo(f"{count:,} activities.", err=True)
 
 
+@main.group()
+def contacts() -> None:
+    """Contacts from and to CSV."""
+
+
+@main.group()
+def companies() -> None:
+    """Companies from and to CSV."""
+
+
+def _rejected_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--rejected",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Where refused rows go, with their lines and reasons. [FILE.rejected.ndjson]",
+    )(function)
+
+
+_CSV_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@contacts.command("import")
+@_CSV_FILE
+@_rejected_option
+@_database_option
+def import_contacts(file: Path, rejected: Path | None, database: str | None) -> None:
+    """Import contacts from a CSV file, also while the database is being served.
+
+    The first line names the columns. A row changes the contact that has its external id, email, Facebook or Twitter
+    id, and makes one where there is none: the same file can be imported again, also after it was cut off.
+    """
+    _import_csv("contact", file, rejected, database)
+
+
+@companies.command("import")
+@_CSV_FILE
+@_rejected_option
+@_database_option
+def import_companies(file: Path, rejected: Path | None, database: str | None) -> None:
+    """Import companies from a CSV file, also while the database is being served.
+
+    The first line names the columns. A row changes the company of its name, and makes one where there is none: the
+    same file can be imported again, also after it was cut off.
+    """
+    _import_csv("company", file, rejected, database)
+
+
+@contacts.command("export")
+@_database_option
+def export_contacts(database: str | None) -> None:
+    """Write all contacts as CSV to standard output. The export is noted in the audit log."""
+    _export_csv("contact", database)
+
+
+@companies.command("export")
+@_database_option
+def export_companies(database: str | None) -> None:
+    """Write all companies as CSV to standard output. The export is noted in the audit log."""
+    _export_csv("company", database)
+
+
+def _import_csv(kind: str, file: Path, rejected: Path | None, database: str | None) -> None:
+    from backstory.csv_transfer import import_csv
+
+    settings = read_settings(database=database)
+    rejected = rejected or Path(f"{file}.rejected.ndjson")
+
+    size = file.stat().st_size
+
+    async def work(store: Store) -> Any:
+        with progress_bar("Importing", size) as show:
+            entry = _entry(f"{kind}.import", kind)
+            return await import_csv(store.records, kind, file, rejected, settings.phone_region, entry, show)
+
+    summary = with_store(settings, work)
+    click.echo(summary.text, err=True)
+    if summary.refused:
+        raise SystemExit(2)
+
+
+def _export_csv(kind: str, database: str | None) -> None:
+    from backstory.csv_transfer import export_csv
+
+    async def work(store: Store) -> int:
+        with progress_bar("Exporting", None) as show:
+            return await export_csv(
+                store.records, kind, sys.stdout.buffer, _entry(f"{kind}.export", kind), show
+            )
+
+    count = with_store(read_settings(database=database), work)
+    click.echo(f"{count:,} rows.", err=True)
+
+
 @main.command()
 @click.option("--host", help=f"{SETTINGS['host'].meaning} [{SETTINGS['host'].variable}]")
 @click.option("--port", help=f"{SETTINGS['port'].meaning} [{SETTINGS['port'].variable}]")

@@ -14,11 +14,12 @@ from tests.support import publish_request
 
 
 class Call(NamedTuple):
-    """What is sent: the path, and the query and the JSON where there are any."""
+    """What is sent: the path, and the query, the JSON and the files of a form where there are any."""
 
     path: str
     query: dict[str, str] | None = None
     body: Any = None
+    files: dict[str, Any] | None = None
 
 
 def name_of(route: Route) -> str:
@@ -108,6 +109,11 @@ class _Maker:
         publish(self._admin, publish_request(contact={"email": mail, "twitter_id": twitter}))
         return Call(self._template.replace("{id}", str(one)).replace("{other_id}", str(other)))
 
+    def csv(self) -> Call:
+        """A call that imports a file."""
+        rows = f"name,email\n{unique('Company')},{email()}\n" if "contacts" in self._template else "name\nA\n"
+        return Call(self._template, files={"file": ("rows.csv", rows.encode(), "text/csv")})
+
     def attachment(self) -> str:
         """The signed path of a file."""
         files = {"attachments[]": ("a.txt", b"A")}
@@ -144,6 +150,8 @@ _PREPARED: dict[str, Callable[[_Maker], Call]] = {
     "GET /contacts/{id}/merge_suggestions": lambda make: make.call(make.contact()),
     "POST /contacts/{id}/merge_suggestions/{other_id}/accept": lambda make: make.suggestion(),
     "POST /contacts/{id}/merge_suggestions/{other_id}/dismiss": lambda make: make.suggestion(),
+    "POST /contacts/import": lambda make: make.csv(),
+    "POST /companies/import": lambda make: make.csv(),
     "POST /companies": lambda make: make.call(body={"name": unique("Company")}),
     "GET /companies/autocomplete": lambda make: make.call(name="central"),
     "GET /companies/{id}": lambda make: make.call(make.company()),

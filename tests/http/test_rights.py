@@ -92,7 +92,9 @@ def test_who_may_is_served(
         auth = httpx.BasicAuth(key, "X") if (key := keys[kind]) else None
         with (
             httpx.Client(base_url=shared_server.url, auth=auth, timeout=60) as client,
-            client.stream(route.method, call.path, params=call.query, json=call.body) as answer,
+            client.stream(
+                route.method, call.path, params=call.query, json=call.body, files=call.files
+            ) as answer,
         ):
             assert 200 <= answer.status_code < 300, (kind, answer.read())
 
@@ -108,6 +110,7 @@ def test_the_routes_are_those_of_the_contract() -> None:
         *(path for path in rights if re.search(r"/(agents|\w+_fields)\b", path) and path != "/agents/me"),
         "PUT /contacts/{id}/make_agent",
         *(f"{verb} /groups{what}" for verb, what in (("POST", ""), ("PUT", "/{id}"), ("DELETE", "/{id}"))),
+        *(f"POST /{noun}/{way}" for noun in ("contacts", "companies") for way in ("import", "export")),
         "/rejected-requests",
         "/audit-log",
     }

@@ -6,13 +6,13 @@ from typing import Any
 
 from backstory.errors import Code, Fault, NotFound
 from backstory.http.activities import contact_id_of
-from backstory.http.contacts import MERGE_FIELDS
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
 from backstory.http.query import QueryReader, is_number
 from backstory.http.services import Services
 from backstory.model.checks import Field, check_id, check_list, check_object
+from backstory.model.contact_form import MERGE_FIELDS
 from backstory.model.json_text import shorten
 
 MAX_SECONDARIES = 50

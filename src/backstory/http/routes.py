@@ -16,6 +16,7 @@ from backstory.http import (
     companies,
     contacts,
     conversations,
+    csv_files,
     docs,
     fields,
     jobs,
@@ -52,6 +53,7 @@ BATCH = BodyRule((JSON_TYPE, NDJSON_TYPE), 10 * 1024 * 1024)
 RECORD = BodyRule((JSON_TYPE,), 1024 * 1024)
 OPTIONAL = BodyRule((JSON_TYPE,), 1024 * 1024, optional=True)
 WITH_FILES = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=20 * 1024 * 1024)
+CSV_FILE = BodyRule((FORM_TYPE,), 1024 * 1024, files=20 * 1024 * 1024)
 WITH_AVATAR = BodyRule((JSON_TYPE, FORM_TYPE), 1024 * 1024, files=5 * 1024 * 1024)
 EVENTS, TEXT, HTML, CSS = (EVENT_STREAM_TYPE,), ("text/plain",), ("text/html",), ("text/css",)
 ANYTHING = ("*/*",)
@@ -89,6 +91,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/contacts/{{id}}/merge_suggestions", Right.READ, merges.list_suggestions),
     Route("POST", f"{SUGGESTION}/accept", Right.READ, merges.accept_suggestion),
     Route("POST", f"{SUGGESTION}/dismiss", Right.READ, merges.dismiss_suggestion),
+    Route("POST", f"{API}/contacts/import", Right.ADMIN, csv_files.import_contacts, CSV_FILE),
+    Route("POST", f"{API}/contacts/export", Right.ADMIN, csv_files.export_contacts),
+    Route("POST", f"{API}/companies/import", Right.ADMIN, csv_files.import_companies, CSV_FILE),
+    Route("POST", f"{API}/companies/export", Right.ADMIN, csv_files.export_companies),
     Route("POST", f"{API}/companies", Right.READ, companies.create_company, RECORD),
     Route("GET", f"{API}/companies", Right.READ, companies.list_companies),
     Route("GET", f"{API}/companies/autocomplete", Right.READ, companies.suggest_companies),

@@ -14,6 +14,7 @@ from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.companies import Companies
 from backstory.helpdesk.contacts import Contacts
 from backstory.helpdesk.conversations import Conversations
+from backstory.helpdesk.csv_jobs import CsvJobs
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.jobs import Jobs
 from backstory.helpdesk.known_sources import Sources
@@ -64,6 +65,7 @@ class Services(NamedTuple):
     heard: SourcesHeard
     jobs: Jobs
     bulk: BulkTickets
+    csv: CsvJobs
     search: Search
     agents: Agents
 

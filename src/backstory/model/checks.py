@@ -377,7 +377,10 @@ def _read_file(value: Any, path: str, faults: list[Fault]) -> Any:
     return value
 
 
-check_files = check_list(Check(_read_file, _FILE), 50)
+check_file = Check(_read_file, _FILE)
+"""A file, which only a form can carry."""
+
+check_files = check_list(check_file, 50)
 """Files, which only a form can carry."""
 
 

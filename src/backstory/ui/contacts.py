@@ -20,11 +20,11 @@ from backstory.helpdesk.contact_finding import (
 )
 from backstory.helpdesk.contacts import IDENTIFIED_BY
 from backstory.http.activities import contact_id_of
-from backstory.http.contacts import CONTACT_CHANGE, NEW_CONTACT
 from backstory.http.message import Request, Response
 from backstory.http.query import is_number
 from backstory.http.services import Services
 from backstory.model.contact import Contact, ContactFilters, NewContact, State
+from backstory.model.contact_form import CONTACT_CHANGE, NEW_CONTACT
 from backstory.model.identity import Kind
 from backstory.model.json_text import shorten
 from backstory.model.merge import Merge

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from backstory.http import companies
-from backstory.http.companies import COMPANY_CHANGE, LIST_PARAMETERS, NAME_PARAMETERS, NEW_COMPANY
+from backstory.http.companies import LIST_PARAMETERS, NAME_PARAMETERS
 from backstory.http.described.schema import INTEGER, MOMENT, NULLABLE, OBJECT, STRING, array_of, object_of
 from backstory.http.described.shared import TEXT, TIME
 from backstory.http.described.told import Chapter, Described, Example, Parameter, Schema
 from backstory.http.documentation import ADDRESS
+from backstory.model.company_form import COMPANY_CHANGE, NEW_COMPANY
 
 _ACME = {"name": "Central Perk", "domains": ["centralperk.example.com"], "industry": "Coffee"}
 _ACMES_ID = (

@@ -6,13 +6,7 @@ from collections.abc import Iterable
 
 from backstory.helpdesk.contacts import IDENTIFIED_BY
 from backstory.http import contacts
-from backstory.http.contacts import (
-    CONTACT_CHANGE,
-    ERASE_PARAMETERS,
-    LIST_PARAMETERS,
-    NEW_CONTACT,
-    TERM_PARAMETERS,
-)
+from backstory.http.contacts import ERASE_PARAMETERS, LIST_PARAMETERS, TERM_PARAMETERS
 from backstory.http.described.schema import (
     BOOLEAN,
     INTEGER,
@@ -30,6 +24,7 @@ from backstory.http.described.told import NUMBER_ID, Chapter, Described, Example
 from backstory.http.documentation import ADDRESS
 from backstory.http.message import JSON_TYPE
 from backstory.model.contact import NOT_LISTED, State
+from backstory.model.contact_form import CONTACT_CHANGE, NEW_CONTACT
 
 _MONICAS_ID = (
     f"""ID=$(curl -su "$KEY:X" "{ADDRESS}/api/v2/contacts?email=monica@example.com" """

@@ -395,8 +395,8 @@ CHAPTER = Chapter(
         ),
         jobs.get_job: Described(
             "How far a job is",
-            "A job that was promised is done, also after a restart. `progress` counts up to `total`; `result` says how "
-            "many tickets were changed, and which could not be, and why.",
+            "A job that was promised is done, also after a restart. `progress` counts up to `total`; `result` says "
+            "what was done, and what could not be, and why.",
             200,
             "The job.",
             "Job",

@@ -65,3 +65,22 @@ def select_known(connection: sa.Connection, stored_as: Sequence[str]) -> set[str
     """Which of these names on the disk belong to an attachment."""
     query = sa.select(attachments.c.stored_as).where(attachments.c.stored_as.in_(stored_as))
     return set(connection.scalars(query))
+
+
+def select_number(connection: sa.Connection, stored_as: str) -> int:
+    """The number of the attachment that has this name on the disk."""
+    query = sa.select(attachments.c.id).where(attachments.c.stored_as == stored_as)
+    return int(connection.execute(query).scalar_one())
+
+
+def delete_stored(connection: sa.Connection, stored_as: str) -> None:
+    """Forget the attachment that has this name on the disk."""
+    connection.execute(attachments.delete().where(attachments.c.stored_as == stored_as))
+
+
+def delete_older(connection: sa.Connection, owner: str, before: Microseconds) -> list[str]:
+    """Forget attachments of a kind of owner that were made before a moment; their names on the disk."""
+    old = sa.and_(attachments.c.owner == owner, attachments.c.created_at < before)
+    names = list(connection.scalars(sa.select(attachments.c.stored_as).where(old)))
+    connection.execute(attachments.delete().where(old))
+    return names
