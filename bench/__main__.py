@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from bench import engines
 from bench.places import OUT, measure_disk
 from bench.processes import BenchError, stop_on_sigterm
 from bench.report import Outcome, machine, show, write_json
@@ -26,6 +27,7 @@ def main(program: str, arguments: Sequence[str], *, long: bool) -> int:
     chosen = [each for each in SCENARIOS if each.name in options.scenarios] or [
         each for each in SCENARIOS if each.long == long
     ]
+    engines.chosen = options.engine
     stop_on_sigterm()
     OUT.mkdir(exist_ok=True)
     about = machine()
@@ -44,6 +46,9 @@ def _options(program: str, arguments: Sequence[str], *, long: bool) -> argparse.
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="what to run, or 'list'")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works; no targets")
+    parser.add_argument(
+        "--engine", choices=engines.NAMES, default="sqlite", help="what singles and batches are kept on"
+    )
     options = parser.parse_args(arguments)
     if options.scenarios != ["list"]:
         for name in options.scenarios:

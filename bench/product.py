@@ -66,10 +66,15 @@ class Running(NamedTuple):
         return int(msgspec.json.decode(answer)["contact_id"])
 
 
-def run_command(database: Path, *arguments: str, stdin: bytes = b"") -> str:
+def url_of(database: Path | str) -> str:
+    """A database as the product is told of it: a file, or already a URL."""
+    return database if isinstance(database, str) else f"sqlite:///{database}"
+
+
+def run_command(database: Path | str, *arguments: str, stdin: bytes = b"") -> str:
     """Run a `backstory` command on a database; what it printed on standard output."""
     done = subprocess.run(
-        [*COMMAND, *arguments, "--database", f"sqlite:///{database}"],
+        [*COMMAND, *arguments, "--database", url_of(database)],
         input=stdin,
         capture_output=True,
         cwd=ROOT,
@@ -82,7 +87,7 @@ def run_command(database: Path, *arguments: str, stdin: bytes = b"") -> str:
     return done.stdout.decode()
 
 
-def make_key(database: Path) -> str:
+def make_key(database: Path | str) -> str:
     """A key of an administrator of its own, in this database, which is made where there is none."""
     email = f"bench-{os.urandom(4).hex()}@example.com"
     create = ("agents", "create", email, "--name", "Bench", "--role", "admin", "--password-stdin")
@@ -91,10 +96,10 @@ def make_key(database: Path) -> str:
 
 
 @contextmanager
-def backstory(database: Path, name: str = "backstory") -> Iterator[Running]:
+def backstory(database: Path | str, name: str = "backstory") -> Iterator[Running]:
     """Backstory serving this database, as it ships."""
     key, port = make_key(database), free_port()
-    where = ("--host", "127.0.0.1", "--port", str(port), "--database", f"sqlite:///{database}")
+    where = ("--host", "127.0.0.1", "--port", str(port), "--database", url_of(database))
     with serving(name, [*COMMAND, "serve", *where], port):
         yield Running(name, port, key)
 
@@ -116,7 +121,7 @@ class Imported(NamedTuple):
 
 def import_feed(database: Path, feed: Feed, rows: int) -> Imported:
     """Pipe activities 0 to `rows` of a feed through `backstory import -`."""
-    command = [*COMMAND, "import", "-", "--database", f"sqlite:///{database}"]
+    command = [*COMMAND, "import", "-", "--database", url_of(database)]
     with (OUT / "logs" / "import.log").open("wb") as log:
         began = time.monotonic()
         process = subprocess.Popen(

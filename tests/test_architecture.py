@@ -24,15 +24,14 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("committer",),  # the process beside the server
     ("app",),
     ("backup", "doctor", "transfer", "csv_transfer", "demo"),
-    ("postgres_backup", "moving"),
-    ("copying",),  # what the command line does beside serving
+    ("postgres_backup", "copying"),  # what the command line does beside serving
     ("cli",),
     ("__main__",),
 )
 ENGINES = "store"  # the engines and their migrations: beside the tiers, see below
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
-WHO_PICKS_ENGINES = ("app", "committer", "backup", "postgres_backup", "moving", "copying", "doctor", "cli")
+WHO_PICKS_ENGINES = ("app", "committer", "backup", "postgres_backup", "copying", "doctor", "cli")
 MAY_NAME_URLS = (
     "http.routes",
     "http.described.",

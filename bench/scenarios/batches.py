@@ -1,5 +1,6 @@
 """A thousand activities a request."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pysqlite3 as sqlite3
 
+from bench.engines import bare_postgres, empty_database
 from bench.load import Job, drive
 from bench.places import scratch
 from bench.product import Running, backstory
@@ -23,19 +25,22 @@ def batches(outcome: Outcome) -> None:
 
     Beside it the bare work of the same commits: the very rows that the server wrote, read back and inserted by
     `executemany` into the same tables with the same indexes, 1,000 to a transaction, by the same SQLite with the same
-    settings; no HTTP, no JSON, no contacts. The search indexes follow in the server and not in the bare run.
+    settings (or by asyncpg into PostgreSQL); no HTTP, no JSON, no contacts. The search indexes follow in the server and
+    not in the bare run.
 
     Target: at least 0.5 × the bare executemany.
     """
     count = 20 if outcome.quick else 200
     outcome.sizes = {"batches": count, "batch_size": _SIZE, "contacts": _CONTACTS}
-    with scratch() as folder:
-        database = folder / "batches.db"
+    with scratch() as folder, empty_database(folder, "batches") as database:
         with backstory(database) as server:
             rates = [_publish(outcome, server, connections, count) for connections in (1, 2)]
             behind = server.wait_searchable()
         outcome.figure("then until everything was searchable", round(behind, 2), "s")
-        bare = _bare(database, folder / "bare.db", count * _SIZE)
+        if isinstance(database, str):
+            bare = asyncio.run(bare_postgres(database, count * _SIZE, _SIZE))
+        else:
+            bare = _bare(database, folder / "bare.db", count * _SIZE)
     outcome.figure("bare executemany", round(bare), "activities/s")
     outcome.check("batches / bare executemany", ratio(max(rates), bare), "×", least=0.5)
 

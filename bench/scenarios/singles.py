@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
 
+from bench import engines
+from bench.engines import empty_database
 from bench.load import Job, LoadResult, drive
 from bench.peers import django_peer, fastapi_peer
 from bench.places import free_port, scratch
@@ -15,6 +17,7 @@ from bench.product import Running, backstory, floor
 from bench.report import Outcome, ratio
 
 _CONTACTS = 1_000
+LEAST_OF_FLOOR = {"sqlite": 0.5, "postgres": 0.4}
 _CONNECTIONS = (1, 32, 128)
 
 
@@ -25,7 +28,8 @@ def singles(outcome: Outcome) -> None:
     (WAL, synchronous=FULL). All run at once, each takes its turn, three turns each, the median counts; every contact
     is known before. Between turns the search indexes are let follow.
 
-    Targets at 32 and 128 connections: at least 0.5 × the floor, at least 10 × each peer.
+    Targets at 32 and 128 connections: at least 0.5 × the floor (0.4 × on PostgreSQL, which takes its share of the same
+    cores), at least 10 × each peer.
     """
     rounds, seconds = (1, 1.5) if outcome.quick else (3, 5.0)
     outcome.sizes = {"rounds": rounds, "seconds": seconds, "contacts": _CONTACTS}
@@ -42,7 +46,7 @@ def singles(outcome: Outcome) -> None:
 def _contenders() -> Iterator[list[Running]]:
     with scratch() as folder, ExitStack() as stack:
         yield [
-            stack.enter_context(backstory(folder / "backstory.db")),
+            stack.enter_context(backstory(stack.enter_context(empty_database(folder, "backstory")))),
             stack.enter_context(floor(folder / "floor.db")),
             stack.enter_context(fastapi_peer(folder / "fastapi.db")),
             stack.enter_context(django_peer(folder / "django.db")),
@@ -109,6 +113,8 @@ def _median(outcome: Outcome, name: str, connections: int, taken: list[LoadResul
 def _judge(outcome: Outcome, rates: dict[str, float], connections: int) -> None:
     ours = rates["backstory"]
     at = f"at {connections} connections"
-    outcome.check(f"backstory / floor, {at}", ratio(ours, rates["floor"]), "×", least=0.5)
+    outcome.check(
+        f"backstory / floor, {at}", ratio(ours, rates["floor"]), "×", least=LEAST_OF_FLOOR[engines.chosen]
+    )
     outcome.check(f"backstory / FastAPI peer, {at}", ratio(ours, rates["fastapi_peer"]), "×", least=10)
     outcome.check(f"backstory / Django peer, {at}", ratio(ours, rates["django_peer"]), "×", least=10)

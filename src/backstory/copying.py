@@ -9,8 +9,8 @@ import asyncpg
 
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
-from backstory.moving import Show, Side, Sum, move
 from backstory.store.copying import RelationalLogCopy
+from backstory.store.moving import Show, Side, Sum, move
 from backstory.store.postgres import PostgresStore
 from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
 from backstory.store.sqlite import SqliteStore
