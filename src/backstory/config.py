@@ -73,6 +73,9 @@ SETTINGS: dict[str, Setting] = {
     "log_requests": Setting(
         "BACKSTORY_LOG_REQUESTS", "faults", "Which requests are logged: all, faults (4xx and 5xx), or none."
     ),
+    "rate_limit": Setting(
+        "BACKSTORY_RATE_LIMIT", "0", "Requests a minute that each key may make, in each process. 0: no limit."
+    ),
     "metrics_address": Setting(
         "BACKSTORY_METRICS_ADDRESS",
         "",
@@ -152,6 +155,7 @@ class Settings(Struct, frozen=True):
     log_level: str
     log_format: str
     log_requests: str
+    rate_limit: int
     metrics_address: tuple[str, int] | None
     phone_region: str | None
     support_form: bool
@@ -182,6 +186,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         log_level=_one_of("log_level", text["log_level"], ("debug", "info", "warning", "error")),
         log_format=_one_of("log_format", text["log_format"], ("auto", "json", "text")),
         log_requests=_one_of("log_requests", text["log_requests"], ("all", "faults", "none")),
+        rate_limit=_count("rate_limit", text["rate_limit"]),
         metrics_address=_address("metrics_address", text["metrics_address"]),
         phone_region=_region(text["phone_region"]),
         support_form=_one_of("support_form", text["support_form"], ("on", "off")) == "on",
@@ -205,6 +210,12 @@ def _wrong(name: str, given: str, wanted: str) -> SettingError:
 def _port(name: str, given: str) -> int:
     if not (given.isascii() and given.isdigit() and len(given) <= 5 and int(given) <= 65535):
         raise _wrong(name, given, "a number from 0 to 65535")
+    return int(given)
+
+
+def _count(name: str, given: str) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) <= 9):
+        raise _wrong(name, given, "a number from 0 to 999999999")
     return int(given)
 
 

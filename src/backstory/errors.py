@@ -12,6 +12,7 @@
     │   ├── RequestTimeout           408 request_timeout
     │   ├── RequestTooLarge          413 request_too_large
     │   ├── UnsupportedMediaType     415 unsupported_media_type
+    │   ├── RateLimitExceeded        429 rate_limit_exceeded
     │   ├── InternalError            500 internal_error
     │   └── Unavailable              503 unavailable
     ├── FieldErrors                  400 or 409, answered as {"description", "errors": [...]}
@@ -163,6 +164,16 @@ class UnsupportedMediaType(RequestError):
     status, code = 415, "unsupported_media_type"
 
 
+class RateLimitExceeded(RequestError):
+    """The key has made as many requests in this minute as it may; `retry_after` seconds later it may again."""
+
+    status, code = 429, "rate_limit_exceeded"
+
+    def __init__(self, limit: int, *, retry_after: int) -> None:
+        message = f"This key may make {limit:,} requests a minute; the next one in {retry_after} seconds."
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
 class InternalError(RequestError):
     """A fault of ours."""
 
@@ -201,6 +212,7 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     RequestTimeout,
     RequestTooLarge,
     UnsupportedMediaType,
+    RateLimitExceeded,
     InternalError,
     Unavailable,
 )

@@ -11,9 +11,17 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import Counter
 
-from backstory.errors import AccessDenied, BackstoryError, MethodNotAllowed, NotAcceptable, NotFound
+from backstory.errors import (
+    AccessDenied,
+    BackstoryError,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    RateLimitExceeded,
+)
 from backstory.http.body import ClientGoneError, Receive, check_type, read_body, refuse_body
 from backstory.http.errors import error_response, is_foreseen
+from backstory.http.limits import UNLIMITED, Allowance, RateLimits
 from backstory.http.message import FORM_TYPE, Request, Response, Scope
 from backstory.http.multipart import read_multipart
 from backstory.http.routes import API, Route
@@ -23,16 +31,21 @@ from backstory.model.ids import RandomPool
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-UNLIMITED = 100_000
-"""What the rate-limit headers say while there is no limit: a client that reads 0 remaining stops."""
-
 _USUAL_HEADERS = [
     (b"x-freshdesk-api-version", b"latest=v2; requested=v2"),
-    (b"x-ratelimit-total", str(UNLIMITED).encode()),
-    (b"x-ratelimit-remaining", str(UNLIMITED - 1).encode()),
     (b"x-ratelimit-used-currentrequest", b"1"),
     (b"x-content-type-options", b"nosniff"),
 ]
+
+
+def _limit_headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-ratelimit-total", str(allowance.total).encode()),
+        (b"x-ratelimit-remaining", str(allowance.remaining).encode()),
+    ]
+
+
+_UNLIMITED_HEADERS = [*_USUAL_HEADERS, *_limit_headers(Allowance(UNLIMITED, UNLIMITED - 1))]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -69,6 +82,7 @@ class Dispatcher:
     def __init__(self, services: Services, routes: Iterable[Route], door: Door) -> None:
         self._services = services
         self._door = door
+        self._limits = RateLimits(services.settings.rate_limit)
         self._random = RandomPool()
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._fixed: dict[str, dict[str, Route]] = {}
@@ -88,6 +102,8 @@ class Dispatcher:
         route_path, route = "-", None
         try:
             principal = await self._authenticate(request)
+            if principal is not None and principal.key_id is not None:
+                request.allowance = self._limits.take(principal.key_id)
             methods, request.path_values = self._match(request.path)
             route = methods.get(request.method)
             if route is None:
@@ -109,6 +125,8 @@ class Dispatcher:
                 log.exception("request_failed", request_id=request.id, route=route_path)
             elif route is not None and route.right is Right.PUBLISH and isinstance(error, BackstoryError):
                 self._services.note_rejection(request, error, request.body)
+            if isinstance(error, RateLimitExceeded):
+                request.allowance = self._limits.exhausted
             if _is_for_people(request, route):
                 response = self._door.error_page(request, error)
             else:
@@ -213,7 +231,11 @@ async def _read(request: Request, route: Route, receive: Receive) -> None:
 
 
 async def _send(request: Request, response: Response, receive: Receive, send: Send) -> None:
-    headers = [*_USUAL_HEADERS, (b"x-request-id", request.id.encode())]
+    if request.allowance is None:
+        headers = [*_UNLIMITED_HEADERS, (b"x-request-id", request.id.encode())]
+    else:
+        limits = _limit_headers(request.allowance)
+        headers = [*_USUAL_HEADERS, *limits, (b"x-request-id", request.id.encode())]
     if response.status != 204:
         headers.append((b"content-type", response.content_type.encode()))
     headers.extend(

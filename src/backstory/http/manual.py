@@ -34,7 +34,7 @@ _RIGHTS = {
     Right.READ: "An agent's key",
     Right.ADMIN: "An admin's key",
 }
-_GENERAL = {401, 405, 406, 408, 413, 415, 500, 503}
+_GENERAL = {401, 405, 406, 408, 413, 415, 429, 500, 503}
 """Refusals that are told once for all routes."""
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from backstory.http.limits import Allowance
 from backstory.http.multipart import Form
 from backstory.model.access import AuditEntry, Principal, Session
 from backstory.model.moment import Microseconds, now
@@ -25,6 +26,7 @@ class Request:
 
     __slots__ = (
         "_scope",
+        "allowance",
         "body",
         "content_type",
         "form",
@@ -49,6 +51,7 @@ class Request:
         self.body = b""
         self.content_type = ""
         self.form: Form | None = None
+        self.allowance: Allowance | None = None
         self.received: Microseconds = now()
         self.principal: Principal | None = None
         self.session: Session | None = None  # on a page, of whoever is signed in

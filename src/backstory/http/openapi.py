@@ -103,7 +103,7 @@ def refusals(route: Route) -> Iterator[tuple[int, str | None]]:
     particular = ROUTES_DESCRIBED[route.handler].refusals
     possible = {400, 405, 406, 408, 413, 500, *particular}
     if route.path.startswith(f"{API}/"):
-        possible |= {401, 503}
+        possible |= {401, 429, 503}
     if route.right in (Right.READ, Right.ADMIN):
         possible.add(403)
     if "{" in route.path:
@@ -178,7 +178,7 @@ def _headers(*more: str) -> dict[str, Any]:
 
 _ERROR_NAMES = {error.status: error.__name__ for error in REQUEST_ERRORS if error.status != 400}
 _ERROR_NAMES |= {400: "BadRequest", 409: "Conflict"}
-_ERROR_HEADERS = {405: ("Allow",), 503: ("Retry-After",)}
+_ERROR_HEADERS = {405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
 def _refusal(status: int, text: str | None) -> dict[str, Any]:

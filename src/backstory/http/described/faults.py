@@ -30,6 +30,8 @@ REQUEST_CODES: dict[str, str] = {
     "request_timeout": "The body did not arrive within 30 seconds.",
     "request_too_large": "The body is over this route's limit.",
     "unsupported_media_type": "The Content-Type is not one that this route takes, or the body is compressed.",
+    "rate_limit_exceeded": "The key has made as many requests in this minute as it may (`BACKSTORY_RATE_LIMIT`, off by "
+    "default). Send it again after `Retry-After` seconds.",
     "internal_error": "A fault of ours. It is logged under the X-Request-Id of the answer.",
     "unavailable": "It cannot be taken now (a full queue, a full disk, a restart); nothing was kept. Send it again "
     "after `Retry-After` seconds.",

@@ -71,7 +71,10 @@ HEADERS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "string", "const": "latest=v2; requested=v2"},
         "By which some clients recognise the service.",
     ),
-    "X-RateLimit-Total": ({"type": "integer"}, "Requests a minute; a large number, as there is no limit."),
+    "X-RateLimit-Total": (
+        {"type": "integer"},
+        "Requests a minute that the key may make; a large number where there is no limit.",
+    ),
     "X-RateLimit-Remaining": ({"type": "integer"}, "How many of them are left."),
     "X-RateLimit-Used-CurrentRequest": ({"type": "integer"}, "How many of them this request cost."),
     "Link": ({"type": "string"}, '`<absolute URL>; rel="next"`; absent on the last page.'),
