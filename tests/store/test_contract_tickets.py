@@ -19,7 +19,8 @@ from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.helpdesk.jobs import Jobs
-from backstory.helpdesk.tickets import TicketMerge, Tickets
+from backstory.helpdesk.ticket_merge import TicketMerge
+from backstory.helpdesk.tickets import Tickets
 from backstory.model.access import Role
 from backstory.model.activity import SentContact
 from backstory.model.conversation import Delivery, DraftKind, NewNote, NewReply
@@ -28,7 +29,7 @@ from backstory.model.mail import Sender
 from backstory.model.moment import now
 from backstory.model.ticket import NewTicket, Order, Priority, Status, Ticket, TicketFilters, View
 from backstory.store.base import Store
-from backstory.store.records import outgoing_mail
+from backstory.store.records import jobs, outgoing_mail
 from backstory.store.records.tables import tickets as tickets_table
 from tests.store.support import ENTRY, NONE
 
@@ -314,6 +315,21 @@ async def test_jobs_are_taken_by_one_and_finished(desk: Desk) -> None:
         assert (await desk.tickets.get(each)).status is Status.CLOSED
     with pytest.raises(NotFound):
         await desk.jobs.get("nothing")
+
+
+async def test_what_ended_long_ago_is_forgotten(desk: Desk) -> None:
+    ended = await desk.bulk.delete([4711], desk.me)
+    desk.jobs.start()
+    deadline = time.monotonic() + 10
+    while (await desk.jobs.get(ended.id)).status is not JobStatus.COMPLETED:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    await desk.jobs.close()
+    waiting = await desk.bulk.delete([4711], desk.me)
+    await desk.store.records.write(lambda t: jobs.delete_ended(t.records, now() + 1))
+    assert (await desk.jobs.get(waiting.id)).status is JobStatus.QUEUED
+    with pytest.raises(NotFound):
+        await desk.jobs.get(ended.id)
 
 
 async def test_who_changes_what_is_audited(desk: Desk) -> None:

@@ -11,14 +11,14 @@ from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFoun
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.events import Happening, tell
 from backstory.helpdesk.files import AttachmentFiles
-from backstory.helpdesk.tickets import (
+from backstory.helpdesk.ticket_changes import (
     changeable_ticket,
     keep_uploads,
     locked_ticket,
     no_ticket,
-    status_changed,
     write_with_files,
 )
+from backstory.helpdesk.tickets import status_changed
 from backstory.model.attachment import StoredFile
 from backstory.model.conversation import (
     Conversation,

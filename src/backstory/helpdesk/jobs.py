@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,11 @@ HEARTBEAT_SECONDS = 3
 STALE_SECONDS = 15
 """A job of which nothing was heard for so long was left by a process that ended; somebody else goes on with it."""
 
+KEEP_SECONDS = 30 * 24 * 3600
+"""For how long it can be asked what became of a job."""
+
+TIDY_SECONDS = 3600
+
 _SECOND = 1_000_000
 
 Handler = Callable[[Job], Awaitable[Mapping[str, Any] | None]]
@@ -41,6 +47,7 @@ class Jobs:
         self._handlers: dict[str, Handler] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._tidy_at = 0.0
 
     def handle(self, kind: str, handler: Handler) -> None:
         """Have jobs of a kind done by a handler."""
@@ -83,6 +90,7 @@ class Jobs:
         while True:
             self._wake.clear()
             try:
+                await self._tidy()
                 busy = await self._do_next()
             except Unavailable as error:  # the storage is busy or full: the job is gone on with
                 log.warning("job_postponed", error=str(error))
@@ -93,6 +101,14 @@ class Jobs:
             if not busy:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+
+    async def _tidy(self) -> None:
+        """Forget what ended long ago, now and then."""
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDY_SECONDS
+        before = now() - KEEP_SECONDS * _SECOND
+        await self._records.write(lambda transaction: jobs.delete_ended(transaction.records, before))
 
     async def _do_next(self) -> bool:
         """Do a job; whether there was one."""

@@ -10,22 +10,30 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
+from backstory.errors import Code, Fault, FieldErrors
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.events import Happening, change, tell
 from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.ticket_changes import (
+    changeable_ticket,
+    keep_uploads,
+    locked_ticket,
+    no_ticket,
+    refuse_unchangeable,
+    write_with_files,
+)
+from backstory.helpdesk.ticket_merge import TicketMerge, merge_tickets
 from backstory.model.activity import SentContact, identifiers_of
-from backstory.model.attachment import MAX_ATTACHMENTS, StoredFile
-from backstory.model.conversation import Conversation, ConversationSource
+from backstory.model.attachment import StoredFile
+from backstory.model.conversation import Conversation
 from backstory.model.form import Upload
 from backstory.model.identity import Kind, Sought
 from backstory.model.moment import Microseconds, now
-from backstory.model.rich_text import clean_html, html_to_text, text_to_html
+from backstory.model.rich_text import clean_html, html_to_text
 from backstory.model.ticket import (
     EMBEDDED_CONVERSATIONS,
     ENUMS,
     LISTED_DAYS,
-    MAX_CC,
     Named,
     NewTicket,
     Order,
@@ -93,7 +101,7 @@ class Tickets:
             NotFound: there is none with this number.
             MethodNotAllowed: it is spam, or deleted.
         """
-        _refuse_unchangeable(await self.get(ticket_id))
+        refuse_unchangeable(await self.get(ticket_id))
 
     async def page(
         self,
@@ -291,81 +299,12 @@ class Tickets:
         """Merge tickets into one: their conversations go there, they are closed and say where they went.
 
         Raises:
-            NotFound: there is no primary with this number.
-            FieldErrors: a ticket cannot be merged.
+            FieldErrors: a ticket cannot be merged, or is not there.
         """
-        await self._write(lambda transaction: _merge(transaction, merge, acting))
+        await self._write(lambda transaction: merge_tickets(transaction, merge, acting))
 
     async def _write(self, work: Callable[[RecordsTransaction], T], files: Sequence[StoredFile] = ()) -> T:
         return await write_with_files(self._records, self._files, work, files, self._after_commit)
-
-
-# What other changes with files are made with, too.
-
-
-async def keep_uploads(files: AttachmentFiles, uploads: Sequence[Upload]) -> list[StoredFile]:
-    """Write the files of a request to the disk.
-
-    Raises:
-        FieldErrors: they are too large.
-        Unavailable: the disk cannot take them.
-    """
-    size = sum(upload.size for upload in uploads)
-    if size > MAX_ATTACHMENTS:
-        message = f"They have {size:,} bytes together; at most {MAX_ATTACHMENTS:,} are possible."
-        raise FieldErrors([Fault("attachments", message, Code.INVALID_VALUE)])
-    return await files.keep(uploads)
-
-
-async def write_with_files(
-    records: Records,
-    folder: AttachmentFiles,
-    work: Callable[[RecordsTransaction], T],
-    files: Sequence[StoredFile],
-    after_commit: Callable[[], None],
-) -> T:
-    """Change the records; files of a change that was refused are removed."""
-    try:
-        result = await records.write(work)
-    except Exception:  # not where the caller went away: the change is made all the same
-        await folder.discard(files)
-        raise
-    after_commit()
-    return result
-
-
-def no_ticket(ticket_id: int) -> NotFound:
-    """There is no such ticket."""
-    return NotFound(f"There is no ticket {ticket_id}.")
-
-
-def locked_ticket(transaction: RecordsTransaction, ticket_id: int) -> Ticket:
-    """A ticket that nobody else changes meanwhile, deleted ones too.
-
-    Raises:
-        NotFound: there is none with this number.
-    """
-    ticket = tickets.lock_ticket(transaction.records, ticket_id)
-    if ticket is None:
-        raise no_ticket(ticket_id)
-    return ticket
-
-
-def changeable_ticket(transaction: RecordsTransaction, ticket_id: int) -> Ticket:
-    """A ticket that can be changed, and that nobody else changes meanwhile.
-
-    Raises:
-        NotFound: there is none with this number.
-        MethodNotAllowed: it is spam, or deleted.
-    """
-    ticket = locked_ticket(transaction, ticket_id)
-    _refuse_unchangeable(ticket)
-    return ticket
-
-
-def _refuse_unchangeable(ticket: Ticket) -> None:
-    if ticket.deleted or ticket.spam:
-        raise MethodNotAllowed("Changing a ticket that is deleted or spam", ("GET", "DELETE"))
 
 
 # Opening.
@@ -626,133 +565,3 @@ def _names(records: Connection, before: Ticket, after: Ticket) -> tuple[str | No
         found[each].name if each in found else None for each in (before.requester_id, after.requester_id)
     ]
     return names[0], names[1]
-
-
-# Merging.
-
-
-class TicketMerge(Struct, frozen=True):
-    """Tickets to merge into one, and what is noted on either side; None for what is usually noted."""
-
-    primary_id: int
-    ticket_ids: tuple[int, ...]
-    note_in_primary: MergeNote | None = None
-    note_in_secondary: MergeNote | None = None
-    convert_recipients_to_cc: bool = False
-
-
-class MergeNote(Struct, frozen=True):
-    """A note about a merge."""
-
-    body: str
-    private: bool = True
-
-
-def _merge(transaction: RecordsTransaction, merge: TicketMerge, acting: Acting) -> None:
-    records, at = transaction.records, now()
-    # In the order of their numbers: merges that meet wait for each other instead of standing in each other's way.
-    found = {
-        each: tickets.lock_ticket(records, each) for each in sorted({merge.primary_id, *merge.ticket_ids})
-    }
-    primary = found[merge.primary_id]
-    if primary is None:
-        raise FieldErrors([_unknown("primary_id", f"There is no ticket {merge.primary_id}.")])
-    _refuse_merge(merge, primary, found)
-    secondaries = [ticket for each in merge.ticket_ids if (ticket := found[each]) is not None]
-    for ticket in secondaries:
-        _merge_one(transaction, merge, primary, ticket, at, acting)
-    values: dict[str, Any] = {"updated_at": at}
-    if merge.convert_recipients_to_cc:
-        values["cc_emails"] = values["reply_cc_emails"] = _joined_cc(records, primary, secondaries)
-    tickets.update_ticket(records, primary.id, values)
-    listed = ", ".join(f"#{ticket.id}" for ticket in secondaries)
-    tell(transaction, primary, at, Happening("Ticket merged", acting.agent_id, context={"Merged in": listed}))
-    sql.add_audit(records, acting.on(f"ticket:{primary.id}"))
-
-
-def _refuse_merge(merge: TicketMerge, primary: Ticket, found: Mapping[int, Ticket | None]) -> None:
-    faults: list[Fault] = []
-    if primary.deleted or primary.spam or primary.merged_into is not None:
-        faults.append(
-            _unknown("primary_id", f"Ticket {primary.id} is deleted, spam, or merged into another one.")
-        )
-    for index, number in enumerate(merge.ticket_ids):
-        ticket = found[number]
-        field = f"ticket_ids.{index}"
-        if ticket is None:
-            faults.append(_unknown(field, f"There is no ticket {number}."))
-        elif number == primary.id:
-            faults.append(_unknown(field, "A ticket cannot be merged into itself."))
-        elif ticket.deleted or ticket.spam or ticket.merged_into is not None:
-            faults.append(_unknown(field, f"Ticket {number} is deleted, spam, or merged already."))
-    if faults:
-        raise FieldErrors(faults)
-
-
-def _merge_one(
-    transaction: RecordsTransaction,
-    merge: TicketMerge,
-    primary: Ticket,
-    ticket: Ticket,
-    at: Microseconds,
-    acting: Acting,
-) -> None:
-    records = transaction.records
-    conversations.move_conversations(records, ticket.id, primary.id)
-    told = merge.note_in_primary or MergeNote(
-        f"<p>Ticket #{ticket.id} was merged into this one.</p>"
-        f"<p><b>{text_to_html(ticket.subject or '')}</b></p>{ticket.description}"
-    )
-    left = merge.note_in_secondary or MergeNote(
-        f"<p>This ticket was merged into #{primary.id}, and closed.</p>"
-    )
-    for ticket_id, note in ((primary.id, told), (ticket.id, left)):
-        insert_note(records, ticket_id, clean_html(note.body), note.private, acting.agent_id, at)
-    values: dict[str, Any] = {"merged_into": primary.id, "status": Status.CLOSED, "updated_at": at}
-    if ticket.status is not Status.CLOSED:
-        values |= enter_status(Status.CLOSED, ticket.status, at)
-    tickets.update_ticket(records, ticket.id, values)
-    context = {"Merged into": f"#{primary.id}", "Status": change(ticket.status.label, Status.CLOSED.label)}
-    tell(transaction, ticket, at, Happening("Ticket merged", acting.agent_id, context=context))
-    sql.add_audit(records, acting.on(f"ticket:{ticket.id}"))
-
-
-def insert_note(
-    records: Connection, ticket_id: int, body: str, private: bool, agent_id: int, at: Microseconds
-) -> int:
-    """Note something on a ticket; the note's number."""
-    return conversations.insert_conversation(
-        records,
-        {
-            "ticket_id": ticket_id,
-            "user_id": agent_id,
-            "body": body,
-            "body_text": html_to_text(body),
-            "incoming": False,
-            "private": private,
-            "source": ConversationSource.NOTE,
-            "created_at": at,
-            "updated_at": at,
-        },
-    )
-
-
-def _joined_cc(records: Connection, primary: Ticket, secondaries: Sequence[Ticket]) -> list[str]:
-    """Whoever had to do with any of the tickets, but for the primary's requester.
-
-    Raises:
-        FieldErrors: they are too many.
-    """
-    people = tickets.select_requesters(records, {ticket.requester_id for ticket in secondaries})
-    requesters = [people[each.requester_id].email for each in secondaries if each.requester_id in people]
-    others = [email for ticket in secondaries for email in ticket.cc_emails]
-    own = tickets.select_requesters(records, [primary.requester_id]).get(primary.requester_id)
-    joined = {
-        email.lower(): email
-        for email in (*primary.cc_emails, *(each for each in requesters if each), *others)
-        if own is None or email.lower() != (own.email or "").lower()
-    }
-    if len(joined) > MAX_CC:
-        message = f"There would be {len(joined)} addresses in copy; at most {MAX_CC} are possible."
-        raise FieldErrors([_unknown("convert_recepients_to_cc", message)])
-    return list(joined.values())

@@ -8,7 +8,8 @@ from typing import Any
 from backstory.errors import Code, Fault, FieldErrors, InvalidJson, NotFound
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.fields import TICKET, list_fields
-from backstory.helpdesk.tickets import REQUESTED_BY, MergeNote, ShownWith, TicketMerge
+from backstory.helpdesk.ticket_merge import MergeNote, TicketMerge
+from backstory.helpdesk.tickets import REQUESTED_BY, ShownWith
 from backstory.http.attachments import attachment_answer
 from backstory.http.forms import read_form
 from backstory.http.jobs import job_response

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, NotFound
 from backstory.helpdesk.staff import list_groups, list_staff
-from backstory.helpdesk.tickets import TicketMerge
+from backstory.helpdesk.ticket_merge import TicketMerge
 from backstory.http.attachments import attachment_answer
 from backstory.http.conversations import NOTE, REPLY
 from backstory.http.message import Request, Response

@@ -85,3 +85,9 @@ def finish(
         .where(jobs.c.id == job_id)
         .values(status=status, result=None if result is None else dict(result), updated_at=now)
     )
+
+
+def delete_ended(connection: sa.Connection, before: Microseconds) -> None:
+    """Forget jobs that ended before a moment."""
+    ended = (JobStatus.COMPLETED, JobStatus.FAILED)
+    connection.execute(jobs.delete().where(jobs.c.status.in_(ended), jobs.c.updated_at < before))
