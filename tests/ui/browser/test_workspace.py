@@ -1,0 +1,270 @@
+"""The workspace in a real browser: each page and state for everybody, keys for everything, forms without scripts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support import publish_request
+from tests.ui.browser.conftest import Open
+from tests.ui.browser.test_timeline import PHONE, WIDE, check_axe
+from tests.ui.test_timeline import HOSTILE
+
+LETTER = (
+    "<h1>Hello</h1><p>My payment failed, <b>again</b>.</p><blockquote>On Monday: try again</blockquote>"
+    '<ul><li>one</li></ul><p><img src="https://spy.example/a.png"> <a href="https://shop.example/1">order</a></p>'
+    "<table width=9000><tr><td>a table</td></tr></table><pre>" + "x" * 500 + "</pre>"
+)
+NARROW = {"width": 1000, "height": 700}
+
+
+def open_ticket(api: httpx.Client, **fields: Any) -> dict[str, Any]:
+    email = f"{uuid4().hex[:8]}@example.com"
+    body = {"subject": "My payment failed", "description": LETTER, "email": email, "name": "John Miller"}
+    answer = api.post("/api/v2/tickets", json=body | fields)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def a_talk(api: httpx.Client) -> dict[str, Any]:
+    """A ticket with everything that can be said about one."""
+    ticket = open_ticket(api, tags=["vip", "payments"], priority=4)
+    for private, incoming in ((True, False), (False, True)):
+        note = {"body": f"Said {private}", "private": private, "incoming": incoming}
+        assert api.post(f"/api/v2/tickets/{ticket['id']}/notes", json=note).status_code == 201
+    reply = {"body": "We are on it.", "cc_emails": ["boss@example.com"]}
+    files = {"attachments[]": ("bill.txt", b"x", "text/plain")}
+    answer = api.post(
+        f"/api/v2/tickets/{ticket['id']}/reply",
+        data={"body": reply["body"], "cc_emails[]": "boss@example.com"},
+        files=files,
+    )
+    assert answer.status_code == 201, answer.text
+    return ticket
+
+
+def two_alike(api: httpx.Client) -> tuple[int, int]:
+    """Two contacts who may be one, and are suggested as such."""
+    mark = uuid4().hex[:8]
+    one = {"name": "Ann Lee", "email": f"{mark}@example.com", "phone": "+442079460123", "tags": ["vip"]}
+    two = {"name": "Anne Lee", "email": f"{mark}2@example.com", "unique_external_id": mark}
+    ids = [int(api.post("/api/v2/contacts", json=each).json()["id"]) for each in (one, two)]
+    both = {"email": one["email"], "unique_external_id": mark}
+    api.post("/api/v2/contact-activities", json=publish_request(contact=both))
+    return ids[0], ids[1]
+
+
+def look(page: Page, path: str = "") -> None:
+    """The page is for everybody, and as wide as its window."""
+    if path:
+        page.goto(path)
+    check_axe(page)
+    size = page.viewport_size
+    assert size is not None
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], page.url
+
+
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [("light", WIDE), ("dark", WIDE), ("light", PHONE)],
+    ids=["light", "dark", "phone"],
+)
+def test_every_page_is_for_everybody(
+    api: httpx.Client, open_page: Open, scheme: str, viewport: dict[str, int]
+) -> None:
+    ticket = a_talk(api)
+    one, two = two_alike(api)
+    rejected = {"activity": {"name": 7, "source": {"name": "shopify"}}, "contact": {}}
+    api.post("/api/v2/contact-activities", json=rejected)
+    page = open_page("admin", "/tickets", color_scheme=scheme, viewport=viewport)
+    for path in (
+        "/tickets",
+        "/tickets?q=nothing-has-this",
+        "/tickets?view=spam",
+        "/tickets?page=99",
+        "/tickets/new",
+        f"/tickets/new?contact={one}",
+        f"/tickets/{ticket['id']}",
+        f"/tickets/{ticket['id']}?done=reply",
+        "/contacts",
+        "/contacts?q=lee",
+        "/contacts?q=nothing-has-this",
+        "/contacts?state=blocked",
+        "/contacts/new",
+        f"/contacts/{one}",
+        f"/contacts/{one}/edit",
+        f"/contacts/{one}/merge?q=lee",
+        f"/contacts/{one}/merge?other={two}",
+        f"/contacts/{two}/erase",
+        "/admin/agents",
+        "/admin/agents/2",
+        "/admin/keys",
+        "/admin/sources",
+        "/admin/rejected",
+        "/admin/audit",
+        "/support/new",
+        "/support/thanks?ticket=12",
+    ):
+        look(page, path)
+    page.goto("/admin/rejected")
+    page.locator(".cards summary").first.click()
+    look(page)
+    page.goto(f"/tickets/{ticket['id']}")
+    page.locator(".ticket-head .menu summary").click()
+    look(page)
+    page.locator(".pictures summary").first.click()
+    page.locator("#write-note > summary").click()
+    page.mouse.move(0, 0)
+    look(page)
+
+
+FAULTY = {
+    "/tickets/new": {"Requester’s email": "x@example.com", "Subject": " ", "What it is about": " "},
+    "/contacts/new": {"Name": "Nobody"},
+    "/admin/agents": {"Name": " ", "Email": "x@example.com", "Password": "long enough"},
+    "/admin/keys": {"Source names of the application": " "},
+    "/support/new": {"Your name": " ", "Your email": "x@example.com", "Subject": " ", "What happened": " "},
+}
+
+
+@pytest.mark.parametrize("path", FAULTY)
+def test_what_is_wrong_with_a_form_is_told_to_everybody(open_page: Open, path: str) -> None:
+    page = open_page("admin", path, color_scheme="dark", viewport=PHONE)
+    form = page.locator(f'form[action="{path}"]')
+    for label, text in FAULTY[path].items():
+        form.get_by_label(label).fill(text)
+    form.get_by_role("button").last.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("[aria-invalid=true]").first).to_be_visible()
+    look(page)
+    page.get_by_role("alert").get_by_role("link").first.click()
+    expect(page.locator("[aria-invalid=true]").first).to_be_focused()
+
+
+def test_hostile_letters_break_nothing(api: httpx.Client, open_page: Open) -> None:
+    for text in HOSTILE:
+        letter = f"<h1>{text[:5000]}</h1><p>{text[:5000]}</p>{text[:5000]}"
+        ticket = open_ticket(api, subject=text[:250].replace("\0", ""), description=letter, tags=[text[:30]])
+        api.post(f"/api/v2/tickets/{ticket['id']}/notes", json={"body": text[:5000]})
+        for viewport in (WIDE, NARROW, PHONE):
+            page = open_page("agent", f"/tickets/{ticket['id']}", viewport=viewport)
+            page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
+            assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+            assert page.locator(".letter :is(img, script, iframe, form, input, style)").count() == 0
+            page.context.close()
+
+
+# Keys.
+
+
+def test_everything_can_be_done_with_keys(api: httpx.Client, open_page: Open) -> None:
+    word = f"w{uuid4().hex[:8]}"
+    numbers = [open_ticket(api, subject=f"{word} {number}")["id"] for number in range(3)]
+    page = open_page(path="/tickets")
+    page.keyboard.press("/")
+    page.keyboard.type(word)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**q={word}**")
+    expect(page.locator(".record-link")).to_have_count(3)
+    for key, index in (("j", 2), ("j", 1), ("j", 0), ("j", 0), ("k", 1)):
+        page.keyboard.press(key)
+        expect(page.locator(f'.record-link[href="/tickets/{numbers[index]}"]')).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/tickets/{numbers[1]}")
+    page.keyboard.press("n")
+    expect(page.get_by_label("Note", exact=True)).to_be_focused()
+    page.keyboard.type("jjrr, a note")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**done=note**")
+    page.keyboard.press("r")
+    expect(page.get_by_label("Reply", exact=True)).to_be_focused()
+    expect(page.get_by_label("Note", exact=True)).to_be_hidden()
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    page.wait_for_url("**/contacts")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    page.wait_for_url("**/tickets")
+    said = api.get(f"/api/v2/tickets/{numbers[1]}/conversations").json()
+    assert [each["body_text"] for each in said] == ["jjrr, a note"]
+
+
+def test_keys_can_be_switched_off(api: httpx.Client, open_page: Open) -> None:
+    ticket = open_ticket(api)
+    page = open_page(path=f"/tickets/{ticket['id']}")
+    page.locator(".bar .menu summary").click()
+    page.get_by_role("group", name="Keyboard shortcuts").get_by_role("button", name="Off").click()
+    page.wait_for_load_state()
+    page.keyboard.press("n")
+    expect(page.get_by_label("Note", exact=True)).to_be_hidden()
+    expect(page.locator(".composer kbd").first).to_be_hidden()
+
+
+def test_what_is_written_is_kept(api: httpx.Client, open_page: Open) -> None:
+    path = f"/tickets/{open_ticket(api)['id']}"
+    page = open_page(path=path)
+    with page.expect_response(f"**{path}/draft") as kept:
+        page.get_by_label("Reply", exact=True).fill("Not finished y")
+    assert kept.value.status == 303
+    page.reload()
+    expect(page.get_by_label("Reply", exact=True)).to_have_value("Not finished y")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_label("Reply", exact=True)).to_have_value("")
+
+
+# Without scripts.
+
+
+def test_a_ticket_is_worked_without_scripts(api: httpx.Client, open_page: Open) -> None:
+    ticket = open_ticket(api)
+    page = open_page(path=f"/tickets/{ticket['id']}", java_script_enabled=False)
+    page.get_by_label("Reply", exact=True).fill("Without scripts.")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator(".message", has_text="Without scripts.")).to_be_visible()
+    page.locator("#write-note > summary").click()
+    page.get_by_label("Note", exact=True).fill("A note.")
+    page.get_by_role("button", name="Add note").click()
+    expect(page.locator(".message.private", has_text="A note.")).to_be_visible()
+    page.get_by_label("Status").select_option("Pending")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The changes were saved.")).to_be_visible()
+    page.locator(".ticket-head .menu summary").click()
+    page.get_by_role("button", name="Mark as spam").click()
+    expect(page.get_by_text("This ticket is marked as spam")).to_be_visible()
+    assert api.get(f"/api/v2/tickets/{ticket['id']}").json()["status"] == 3
+
+
+def test_contacts_are_merged_and_unmerged_by_hand(api: httpx.Client, open_page: Open) -> None:
+    one, two = two_alike(api)
+    page = open_page("admin", f"/contacts/{one}")
+    page.get_by_role("link", name="Merge…").click()
+    expect(page.get_by_role("heading", name="What follows")).to_be_visible()
+    page.get_by_role("button", name="Merge").click()
+    expect(page.get_by_text("They are one contact now.")).to_be_visible()
+    page.goto(f"/contacts/{two}")
+    expect(page).to_have_url(re.compile(f"/contacts/{one}$"))
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The merge was undone")).to_be_visible()
+    page.goto(f"/contacts/{two}")
+    expect(page).to_have_url(re.compile(f"/contacts/{two}$"))
+
+
+def test_a_new_key_is_copied(open_page: Open) -> None:
+    page = open_page("admin", "/admin/keys")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_label("Source names of the application").fill("kiosk")
+    page.get_by_role("button", name="Issue").click()
+    key = page.locator("#key").inner_text()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == key
