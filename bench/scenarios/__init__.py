@@ -12,6 +12,7 @@ from bench.scenarios.batches import batches
 from bench.scenarios.grow import grow
 from bench.scenarios.import_memory import import_memory
 from bench.scenarios.newest_page import newest_page
+from bench.scenarios.node_kills import node_kills
 from bench.scenarios.singles import singles
 from bench.scenarios.sustained import sustained
 from bench.scenarios.viewers import viewers
@@ -44,4 +45,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(import_memory, 5, long=True),
     Scenario(newest_page, 60, long=True),
     Scenario(grow, 60, long=True),
+    Scenario(node_kills, 25, long=True),
 )

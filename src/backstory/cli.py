@@ -271,7 +271,8 @@ def backup(file: Path, database: str | None) -> None:
     from backstory import backup as sqlite_backup
     from backstory import postgres_backup
 
-    source = read_settings(database=database).database
+    settings = read_settings(database=database)
+    source = settings.database
     if isinstance(source, PostgresUrl):
         with progress_bar("Backing up", None) as show:
             size = postgres_backup.back_up(source, file, show)
@@ -279,6 +280,8 @@ def backup(file: Path, database: str | None) -> None:
         with progress_bar("Backing up", source.stat().st_size if source.exists() else None) as show:
             size = sqlite_backup.back_up(source, file, show)
     click.echo(f"{file}: {size:,} bytes, verified.", err=True)
+    if settings.activity_log is not None:
+        click.echo(f"The activity log is not in it: back up {settings.activity_log} with its own tools.", err=True)
 
 
 @main.command()
