@@ -281,7 +281,9 @@ def backup(file: Path, database: str | None) -> None:
             size = sqlite_backup.back_up(source, file, show)
     click.echo(f"{file}: {size:,} bytes, verified.", err=True)
     if settings.activity_log is not None:
-        click.echo(f"The activity log is not in it: back up {settings.activity_log} with its own tools.", err=True)
+        click.echo(
+            f"The activity log is not in it: back up {settings.activity_log} with its own tools.", err=True
+        )
 
 
 @main.command()

@@ -59,6 +59,7 @@ _LAST = (1 << 63) - 1
 _BUCKET = "owner = ? AND level = ? AND start = ? AND part = ?"
 _BETWEEN = "(timestamp, position, tail) < (?, ?, ?) AND (timestamp, position, tail) >= (?, ?, ?)"
 _ROW = "timestamp, position, tail, owner, body, source, name, object_type, actor_type"
+_ID = "installation = ? AND position = ? AND tail = ?"
 _PLACE = "timestamp = ? AND position = ? AND tail = ?"
 
 WALK_TIMELINE = f"SELECT {_ROW} FROM timeline WHERE {_BUCKET} AND {_BETWEEN} LIMIT ?"  # noqa: S608 - columns are ours
@@ -67,11 +68,9 @@ WALK_POSTINGS = (
     f" WHERE {_BUCKET} AND {_BETWEEN} LIMIT ?"
 )
 GET_ROW = f"SELECT {_ROW}, origin FROM timeline WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
-GET_WHERE = (
-    "SELECT contact, level, start, part, timestamp, hash FROM activities WHERE position = ? AND tail = ?"
-)
-GET_KEYS = "SELECT hash, position, tail, digest, expires FROM event_keys WHERE hash IN ?"
-GET_DELETION = "SELECT deleted, contact FROM deletions WHERE position = ? AND tail = ?"
+GET_WHERE = f"SELECT contact, level, start, part, timestamp, hash FROM activities WHERE {_ID}"  # noqa: S608 - as above
+GET_KEYS = "SELECT hash, position, tail, digest, expires FROM event_keys WHERE installation = ? AND hash IN ?"
+GET_DELETION = f"SELECT deleted, contact FROM deletions WHERE {_ID}"  # noqa: S608 - as above
 GET_ARRIVALS = (
     "SELECT arrived, position, tail, deleted, contact, level, start, part, timestamp FROM arrivals"
     " WHERE contact IN ? AND slot IN ? AND arrived > ? PER PARTITION LIMIT ?"
@@ -86,8 +85,9 @@ COUNT = {
 }
 
 CLAIM = (
-    "INSERT INTO claims (hash, position, tail, contact, level, start, part, timestamp, source, name, object_type,"
-    " actor_type, body, origin, digest, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO claims (installation, hash, position, tail, contact, level, start, part, timestamp, source, name,"
+    " object_type, actor_type, body, origin, digest, expires) VALUES"
+    " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " IF NOT EXISTS USING TTL ?"
 )
 PUT_BUCKET = "INSERT INTO buckets (owner, level, start, part) VALUES (?, ?, ?, ?) USING TIMESTAMP 1"
@@ -100,24 +100,27 @@ PUT_POSTING = (
     " its_part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
 PUT_WHERE = (
-    "INSERT INTO activities (position, tail, contact, level, start, part, timestamp, hash)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+    "INSERT INTO activities (installation, position, tail, contact, level, start, part, timestamp, hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
 PUT_KEY = (
-    "INSERT INTO event_keys (hash, position, tail, digest, expires) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO event_keys (installation, hash, position, tail, digest, expires) VALUES (?, ?, ?, ?, ?, ?)"
     " USING TIMESTAMP ? AND TTL ?"
 )
 PUT_ARRIVAL = (
     "INSERT INTO arrivals (contact, slot, arrived, position, tail, deleted, level, start, part, timestamp)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
-PUT_DELETION = "INSERT INTO deletions (position, tail, contact, deleted) VALUES (?, ?, ?, ?) IF NOT EXISTS"
+PUT_DELETION = (
+    "INSERT INTO deletions (installation, position, tail, contact, deleted) VALUES (?, ?, ?, ?, ?)"
+    " IF NOT EXISTS"
+)
 PUT_NEWEST = "INSERT INTO log_state (installation, name, position) VALUES (?, 'newest', ?) USING TIMESTAMP ?"
 PUT_READY = "INSERT INTO log_state (installation, name, value) VALUES (?, 'ready', ?)"
 PUT_GENERATION = "INSERT INTO log_state (installation, name, value) VALUES (?, 'generation', ?) IF NOT EXISTS"
 BLANK_CLAIM = (
     "UPDATE claims SET body = null, origin = null, source = null, name = null, object_type = null,"
-    " actor_type = null WHERE hash = ? IF EXISTS"
+    " actor_type = null WHERE installation = ? AND hash = ? IF EXISTS"
 )
 DROP_ROW = f"DELETE FROM timeline USING TIMESTAMP ? WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
 DROP_ROWS = (
@@ -284,17 +287,15 @@ class CassandraLog:
 
     async def known(self, hashes: Sequence[bytes]) -> dict[bytes, Known]:
         """Which idempotency hashes were seen before, and what came of them."""
-        ours = {self._hash("event", each): each for each in hashes}
-        asked = list(ours)
-        pieces = [asked[at : at + HASHES_AT_ONCE] for at in range(0, len(asked), HASHES_AT_ONCE)]
-        found = await asyncio.gather(*(self._session.read(GET_KEYS, (piece,)) for piece in pieces))
+        pieces = [list(hashes[at : at + HASHES_AT_ONCE]) for at in range(0, len(hashes), HASHES_AT_ONCE)]
+        found = await asyncio.gather(
+            *(self._session.read(GET_KEYS, (self._installation, piece)) for piece in pieces)
+        )
         moment = now()
         rows = [row for piece in found for row in piece if row[4] is None or row[4] > moment]
         originals = await asyncio.gather(*(self._original(ActivityId(*row[1:3]), row[3]) for row in rows))
         return {
-            ours[row[0]]: original
-            for row, original in zip(rows, originals, strict=True)
-            if original is not None
+            row[0]: original for row, original in zip(rows, originals, strict=True) if original is not None
         }
 
     async def _original(self, activity_id: ActivityId, digest: bytes) -> Known | None:
@@ -305,7 +306,7 @@ class CassandraLog:
         row = await self._row(where[0], where[1], activity_id)
         if row is not None:
             return Known(activity_id, digest, where[0].owner, row[9])
-        if await self._session.read(GET_DELETION, activity_id):
+        if await self._session.read(GET_DELETION, (self._installation, *activity_id)):
             return Known(activity_id, digest, where[0].owner, None)
         return None
 
@@ -344,7 +345,7 @@ class CassandraLog:
             item.actor_type,
             item.body,
             row.origin,
-            None if hashed is None else self._hash("event", hashed),
+            hashed,
             item.digest,
             expires,
         )
@@ -371,7 +372,7 @@ class CassandraLog:
             return error
 
     async def _append_once(self, draft: _Draft) -> Appended:
-        found = await self._session.compare_and_set(CLAIM, _claim_values(draft))
+        found = await self._session.compare_and_set(CLAIM, (self._installation, *_claim_values(draft)))
         first = draft if found is None else _claimed(found)
         if first.id == draft.id:
             await self._store(draft, draft.id.position)
@@ -394,12 +395,14 @@ class CassandraLog:
             if new:
                 buckets.add(bucket)
             writes.append((PUT_POSTING, (*bucket, *draft.place, *its, draft.written)))
-        writes.append((PUT_WHERE, (*draft.id, *its, draft.timestamp, draft.hash, draft.written)))
+        writes.append(
+            (PUT_WHERE, (self._installation, *draft.id, *its, draft.timestamp, draft.hash, draft.written))
+        )
         writes.append((PUT_ARRIVAL, _arrival(its, arrived, draft.id, draft.timestamp, deleted=False)))
         if draft.hash is not None:
             lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
-            key = (draft.hash, *draft.id, draft.digest, draft.expires, draft.written, lifetime)
-            writes.append((PUT_KEY, key))
+            key = (self._installation, draft.hash, *draft.id, draft.digest, draft.expires)
+            writes.append((PUT_KEY, (*key, draft.written, lifetime)))
         new_buckets = [each for each in buckets if not self._chooser.is_registered(each)]
         writes.extend((PUT_BUCKET, each) for each in new_buckets)
         await self._session.write_together(writes)
@@ -449,7 +452,7 @@ class CassandraLog:
     # Reading.
 
     async def _where(self, activity_id: ActivityId) -> tuple[Bucket, Microseconds, bytes | None] | None:
-        rows = await self._session.read(GET_WHERE, activity_id)
+        rows = await self._session.read(GET_WHERE, (self._installation, *activity_id))
         if not rows:
             return None
         *bucket, timestamp, hashed = rows[0]
@@ -600,7 +603,9 @@ class CassandraLog:
             return None
         bucket, timestamp, hashed = where
         position = self._positions.take()
-        found = await self._session.compare_and_set(PUT_DELETION, (*activity_id, bucket.owner, position))
+        found = await self._session.compare_and_set(
+            PUT_DELETION, (self._installation, *activity_id, bucket.owner, position)
+        )
         first = position if found is None else int(found["deleted"])
         if first != position and self._positions.now() - first < self.overlap:
             return None  # somebody else is at it
@@ -642,14 +647,16 @@ class CassandraLog:
         where = await self._where(activity_id)
         async with self._gate:
             # Written down as a deletion, so that its replay is recognised; nobody hears of it.
-            await self._session.compare_and_set(PUT_DELETION, (*activity_id, row[3], activity_id.position))
+            await self._session.compare_and_set(
+                PUT_DELETION, (self._installation, *activity_id, row[3], activity_id.position)
+            )
             await self._blank_claim(where[2] if where else None)
             await self._drop_pointers(row)
 
     async def _blank_claim(self, hashed: bytes | None) -> None:
         """A claim holds an activity's text too; that it was claimed stays."""
         if hashed is not None:
-            await self._session.compare_and_set(BLANK_CLAIM, (hashed,))
+            await self._session.compare_and_set(BLANK_CLAIM, (self._installation, hashed))
 
     async def _drop_pointers(self, row: Row) -> None:
         """Remove what leads to an activity across contacts and in the order of arrival."""
