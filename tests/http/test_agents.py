@@ -164,7 +164,11 @@ def test_a_removed_agent_is_a_contact_again_and_has_nothing_left(shared_server: 
         assert api.get(f"/api/v2/tickets/{ticket}").json()["responder_id"] is None
         assert api.get(f"{GROUPS}/{group}").json()["agent_ids"] == []
         assert api.delete(f"{AGENTS}/{agent}").status_code == 404
+        other = email()
+        api.put(f"/api/v2/contacts/{agent}", json={"email": other})
+        assert made(api, email=mail)["id"] != agent, "the email is free for somebody else"
         again = api.put(f"/api/v2/contacts/{agent}/make_agent")
+        assert again.json()["agent"]["contact"]["email"] == other
         assert (again.status_code, again.json()["agent"]["deactivated"]) == (200, False)
 
 

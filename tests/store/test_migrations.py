@@ -119,6 +119,46 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
         assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
 
 
+OLDER = """
+INSERT INTO contacts (id, key, name, named, email, language, created_at, updated_at)
+  VALUES (1, x'01', 'Zoë Grün', 1, 'zoe@example.com', 'en', 1, 1),
+         (2, x'02', 'Admin', 1, 'admin@example.com', 'en', 1, 1);
+INSERT INTO identifiers (key, kind, value, contact_id, created_at)
+  VALUES ('email:zoe@example.com', 'email', 'zoe@example.com', 1, 1),
+         ('email:admin@example.com', 'email', 'admin@example.com', 2, 1);
+INSERT INTO agents (id, email, email_key, name, role, password_hash, created_at)
+  VALUES (1, 'admin@example.com', 'admin@example.com', 'Admin', 'admin', 'x', 1),
+         (2, 'Agent@example.com', 'agent@example.com', 'Agent', 'agent', 'x', 1);
+INSERT INTO api_keys (hash, hint, agent_id, sources, created_at)
+  VALUES (x'0a', 'a', 1, '[]', 1), (x'0b', 'b', 2, '[]', 1), (x'0c', 'c', NULL, '["shopify"]', 1);
+"""
+
+
+async def test_agents_of_an_older_database_become_contacts_and_names_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "backstory.db"
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "HEAD", "0001")
+        database = SqliteDatabase(path)
+        database.open()
+        await database.close()
+    with closing(sqlite3.connect(str(path))) as connection:
+        connection.executescript(OLDER)
+    database = SqliteDatabase(path)
+    database.open()
+    await database.close()
+    with closing(sqlite3.connect(str(path))) as connection:
+        agents = connection.execute("SELECT id, name, role FROM agents ORDER BY id").fetchall()
+        assert agents == [(2, "Admin", "admin"), (3, "Agent", "agent")]
+        keys = connection.execute("SELECT hint, agent_id FROM api_keys ORDER BY hint").fetchall()
+        assert keys == [("a", 2), ("b", 3), ("c", None)]
+        people = connection.execute("SELECT id, name_key, is_agent FROM contacts ORDER BY id").fetchall()
+        assert people == [(1, "zoe grun", 0), (2, "admin", 1), (3, "agent", 1)]
+        words = connection.execute("SELECT word FROM name_words WHERE record_id = 1 ORDER BY word").fetchall()
+        assert words == [("grun",), ("zoe",)]
+
+
 START = """
 import asyncio, sys
 from pathlib import Path

@@ -142,6 +142,7 @@ def update_agent(
 def remove_agent(connection: sa.Connection, agent_id: int, now: Microseconds) -> None:
     """Make an agent a contact again: no key, no session, no ticket and no group is left to them."""
     gone = {"deactivated_at": now, "password_hash": "", "role": Role.AGENT, "updated_at": now}
+    gone["email_key"] = f"#{agent_id}"  # the email is the contact's again, to change or to give up
     connection.execute(agents.update().where(agents.c.id == agent_id).values(gone))
     connection.execute(
         contacts.update().where(contacts.c.id == agent_id).values(is_agent=False, updated_at=now)

@@ -8,6 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from backstory.model.contact import name_key
+from backstory.model.words import split_words
+
 revision = "0002"
 down_revision = "0001"
 
@@ -29,6 +32,7 @@ def upgrade() -> None:
     _create_work()
     _index_searches()
     _make_agents_contacts()
+    _index_names()
 
 
 def _extend_contacts() -> None:
@@ -457,6 +461,31 @@ def _contact_of(connection: sa.Connection, agent: sa.Row[Any]) -> int:
     row = {"key": key, "kind": "email", "value": agent.email, "contact_id": number}
     connection.execute(identifiers.insert().values(**row, created_at=agent.created_at))
     return number
+
+
+def _index_names() -> None:
+    """Contacts of an older database get what lists order them by and what their names are found by."""
+    connection = op.get_bind()
+    contacts = _table("contacts", "id", "name", "name_key")
+    words = _table("name_words", "object", "word", "record_id")
+    last = 0
+    while rows := connection.execute(
+        sa.select(contacts.c.id, contacts.c.name)
+        .where(contacts.c.id > last)
+        .order_by(contacts.c.id)
+        .limit(1_000)
+    ).all():
+        last = rows[-1].id
+        keys = [{"number": row.id, "key": name_key(row.name)} for row in rows]
+        ours = contacts.c.id == sa.bindparam("number")
+        connection.execute(contacts.update().where(ours).values(name_key=sa.bindparam("key")), keys)
+        found = [
+            {"object": "contact", "word": word, "record_id": row.id}
+            for row in rows
+            for word in dict.fromkeys(split_words(row.name))
+        ]
+        if found:
+            connection.execute(words.insert(), found)
 
 
 def _table(name: str, *columns: str) -> sa.TableClause:
