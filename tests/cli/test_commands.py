@@ -137,6 +137,8 @@ def test_help_teaches_a_first_start(tmp_path: Path) -> None:
         ("BACKSTORY_SMTP_PORT", "smtp", "a number from 0 to 65535"),
         ("BACKSTORY_SMTP_TLS", "maybe", "one of starttls, tls, none"),
         ("BACKSTORY_RATE_LIMIT", "-1", "a number from 0 to 999999999"),
+        ("BACKSTORY_ACTIVITY_LOG", "mongodb://x", "cassandra://USER:PASSWORD@HOST"),
+        ("BACKSTORY_SUPPORT_FORM", "perhaps", "one of on, off"),
         ("BACKSTORY_PHONE_REGION", "Atlantis", "a two-letter country code"),
         ("BACKSTORY_COLOUR", "blue", "there is no setting"),
     ],
@@ -157,7 +159,7 @@ def test_an_option_wins_over_the_environment() -> None:
 
 def test_every_setting_is_tried_by_the_tests_above() -> None:
     tried = {"port", "database", "log_level", "log_format", "log_requests", "metrics_address", "phone_region"}
-    tried |= {"rate_limit", "smtp_port", "smtp_tls", "smtp_from"}
+    tried |= {"activity_log", "rate_limit", "smtp_port", "smtp_tls", "smtp_from", "support_form"}
     free = {"host", "forwarded_allow_ips", "attachments", "smtp_host", "smtp_user", "smtp_password"}
     assert set(SETTINGS) - tried == free
 

@@ -119,6 +119,10 @@ def test_readiness_tells_of_a_full_disk(small_disk: Path) -> None:
         server.kill()
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_a_file_that_may_not_grow(installation: Installation) -> None:
     """The same without root: no file of the process may be larger than 3 MiB."""
@@ -129,7 +133,8 @@ def test_a_file_that_may_not_grow(installation: Installation) -> None:
         check_refusal(refusal)
         assert answered
         assert httpx.get(f"{server.url}/healthz").status_code == 200
-        subprocess.run(["prlimit", "--pid", str(server.process.pid), "--fsize=unlimited:"], check=True)
+        for pid in [server.process.pid, *children(server.process.pid)]:  # the committer writes the file
+            subprocess.run(["prlimit", "--pid", str(pid), "--fsize=unlimited:"], check=True)
         assert client.post(ACTIVITIES, json=publish_request(id="after")).status_code == 200
     server.stop()
     assert set(stored(installation.database)) == answered | {"after"}
