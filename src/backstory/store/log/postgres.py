@@ -22,6 +22,9 @@ from backstory.store.records.sql import add_audit
 FIRST_CHUNK, MAX_CHUNK = 200, 1_000
 """How many candidates are fetched at once where they are tested here: more and more, for most pages fill soon."""
 
+NEAR_ROWS = 1_000
+"""Among how many of the newest a search looks first."""
+
 APPEND = """
 SELECT append_activities($1::json, $2::bytea[], $3::bigint[], $4::bytea[], $5::bigint[], $6::text[], $7::text[],
                          $8::text[], $9::text[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bigint[])
@@ -67,6 +70,22 @@ WITH matches AS MATERIALIZED (
       WHERE ({}) AND (timestamp, position) < ($1, $2) AND timestamp >= $3 LIMIT $4)
 SELECT timestamp, position, (SELECT count(*) FROM matches) FROM matches ORDER BY 1 DESC, 2 DESC LIMIT $5
 """
+
+# The same among the newest alone: what is common is met there, and need not be gathered from everywhere.
+_NEAR = f"""
+SELECT timestamp, position FROM (
+       SELECT timestamp, position, terms FROM activity_index
+        WHERE {_IN_BOUNDS.format("$1", "$2", "$3", "$4")}) AS newest
+ WHERE {{}} ORDER BY 1 DESC, 2 DESC
+"""  # noqa: S608
+_NEAR_OF_CONTACT = f"""
+SELECT newest.timestamp, newest.position FROM (
+       SELECT a.timestamp, a.position FROM unnest($5::bytea[]) AS home CROSS JOIN LATERAL (
+              SELECT timestamp, position FROM activities
+               WHERE contact_key = home AND {_IN_BOUNDS.format("$1", "$2", "$3", "$4")}) a
+        ORDER BY 1 DESC, 2 DESC LIMIT $4) AS newest
+  JOIN activity_index ON activity_index.position = newest.position WHERE {{}} ORDER BY 1 DESC, 2 DESC
+"""  # noqa: S608
 
 _LAST = "greatest((SELECT max(position) FROM activities), (SELECT max(position) FROM deletions), 0)"
 _STREAM_POSITION = f"SELECT value, {_LAST} FROM log_state WHERE name = 'generation'"  # noqa: S608
@@ -156,9 +175,9 @@ class PostgresLog:
         """See `ActivityLog.page`."""
         if filters.words:
             sets = [[term("contact", home.hex()), *_word_terms(filters)] for home in homes]
-            places = await self._matches(sets, filters, after)
-            if places is not None:
-                return await self._page(_listed(places, self._fetch), filters, after, limit)
+            page = await self._page_of_terms(_NEAR_OF_CONTACT, [homes], sets, filters, after, limit)
+            if page is not None:
+                return page
         columns = _ROW if walk.matcher(filters) is None else _FULL_ROW
         query = (_TIMELINE if len(homes) == 1 else _TIMELINES).format(columns)
 
@@ -171,9 +190,10 @@ class PostgresLog:
         """See `ActivityLog.find`."""
         if filters.words or filters.ref is not None:
             refs = [] if filters.ref is None else [term("ref", filters.ref)]
-            places = await self._matches([[*refs, *_word_terms(filters)]], filters, after)
-            if places is not None:
-                return await self._page(_listed(places, self._fetch), filters, after, limit)
+            sets = [[*refs, *_word_terms(filters)]]
+            page = await self._page_of_terms(_NEAR, [], sets, filters, after, limit)
+            if page is not None:
+                return page
         column, terms = _best_terms(filters)
         query = _FOUND.format(_BY_TERM.format(column) if terms else _BY_TIME)
 
@@ -182,14 +202,35 @@ class PostgresLog:
 
         return await self._page(read, filters, after, limit)
 
+    async def _page_of_terms(
+        self,
+        near: str,
+        arguments: Sequence[Any],
+        sets: Sequence[Sequence[int]],
+        filters: Filters,
+        after: Place | None,
+        limit: int,
+    ) -> Page | None:
+        """A page of what has all terms of one of the sets; None where that is too much, and not among the newest."""
+        upper, lower = walk.bounds(filters, after)
+        query = near.format(_any_of(sets, 5 + len(arguments)))
+        places = await self._fetch(query, *upper, lower, NEAR_ROWS, *arguments, *sets)
+        if len(places) > limit:
+            page = await self._page(_listed(places, self._fetch), filters, after, limit)
+            if page.next is not None:
+                return page
+        matches = await self._matches(sets, filters, after)
+        if matches is None:
+            return None
+        return await self._page(_listed(matches, self._fetch), filters, after, limit)
+
     async def _matches(
         self, sets: Sequence[Sequence[int]], filters: Filters, after: Place | None
     ) -> Sequence[Sequence[Any]] | None:
         """The places, newest first, of what has all terms of one of the sets; None where they are too many to sort."""
         upper, lower = walk.bounds(filters, after)
-        condition = " OR ".join(f"terms @> ${6 + number}::bigint[]" for number in range(len(sets)))
         most = walk.MATCH_LIMIT + 1
-        query = _MATCHES.format(condition)
+        query = _MATCHES.format(_any_of(sets, 6))
         rows = await self._fetch(query, *upper, lower, most, walk.SCAN_LIMIT + MAX_CHUNK, *sets)
         return None if rows and rows[0][2] == most else rows
 
@@ -284,6 +325,11 @@ def _listed(
         return await fetch(_FOUND.format(_BY_POSITION), *columns)
 
     return read
+
+
+def _any_of(sets: Sequence[Sequence[int]], first: int) -> str:
+    """A condition for rows that have all terms of one of the sets, which are the arguments from `first` on."""
+    return "(" + " OR ".join(f"terms @> ${first + number}::bigint[]" for number in range(len(sets))) + ")"
 
 
 def _word_terms(filters: Filters) -> list[int]:
