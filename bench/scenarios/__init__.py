@@ -15,6 +15,7 @@ from bench.scenarios.newest_page import newest_page
 from bench.scenarios.node_kills import node_kills
 from bench.scenarios.singles import singles
 from bench.scenarios.sustained import sustained
+from bench.scenarios.ticket_lists import ticket_lists
 from bench.scenarios.viewers import viewers
 
 
@@ -42,6 +43,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(sustained, 2),
     Scenario(batches, 2),
     Scenario(viewers, 1),
+    Scenario(ticket_lists, 3),
     Scenario(import_memory, 5, long=True),
     Scenario(newest_page, 60, long=True),
     Scenario(grow, 60, long=True),
