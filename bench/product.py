@@ -158,7 +158,7 @@ def filled(rows: int, feed: Feed) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (OUT / "logs").mkdir(exist_ok=True)
     family = f"{rows}-{feed.contacts}-{feed.big_every}"
-    database = folder / f"{family}-{_schema()}.db"
+    database = folder / f"{family}-{schema_hash()}.db"
     done = database.with_suffix(".done")
     if done.exists():
         return database
@@ -174,7 +174,7 @@ def filled(rows: int, feed: Feed) -> Path:
     return database
 
 
-def _schema() -> str:
+def schema_hash() -> str:
     """A short hash of everything that decides what the database looks like."""
     digest = hashlib.sha256()
     store = ROOT / "src" / "backstory" / "store"

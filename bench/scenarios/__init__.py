@@ -13,6 +13,7 @@ from bench.scenarios.grow import grow
 from bench.scenarios.import_memory import import_memory
 from bench.scenarios.newest_page import newest_page
 from bench.scenarios.node_kills import node_kills
+from bench.scenarios.search import search
 from bench.scenarios.singles import singles
 from bench.scenarios.sustained import sustained
 from bench.scenarios.ticket_lists import ticket_lists
@@ -47,5 +48,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(import_memory, 5, long=True),
     Scenario(newest_page, 60, long=True),
     Scenario(grow, 60, long=True),
+    Scenario(search, 5, long=True),
     Scenario(node_kills, 25, long=True),
 )
