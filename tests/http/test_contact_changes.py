@@ -12,7 +12,7 @@ import pytest
 
 from tests.http.test_contacts import KEYS, create, errors
 from tests.http.test_publish import email, unique
-from tests.http.wire import ACTIVITIES
+from tests.http.wire import ACTIVITIES, start_tuned
 from tests.support import Installation, publish_request
 
 CONTACTS = "/api/v2/contacts"
@@ -98,6 +98,22 @@ def test_a_list_is_in_the_order_of_names_and_paged(server: Installation) -> None
             answer = api.get(answer.links["next"]["url"])
         assert seen == expected
         assert listed(api, page=3, per_page=4) == []
+
+
+def test_a_long_list_goes_on_where_the_page_before_ended(installation: Installation, tmp_path: Path) -> None:
+    server = start_tuned(installation, tmp_path, helpdesk__contacts__FAR=2)
+    with server.client() as api:
+        names = [f"Name {number}" for number in range(9)]
+        for name in names:
+            made(api, name)
+        seen = []
+        answer = api.get(CONTACTS, params={"per_page": 2})
+        made(api, "Aaron")  # before all: whoever counts from the top would see somebody twice from here on
+        while "next" in answer.links:
+            seen += [item["name"] for item in answer.json()]
+            answer = api.get(answer.links["next"]["url"])
+        assert seen + [item["name"] for item in answer.json()] == names
+        assert [item["name"] for item in listed(api, page=5, per_page=1)] == ["Name 3"]  # counted
 
 
 def test_states_and_changes_narrow_a_list(api: httpx.Client) -> None:

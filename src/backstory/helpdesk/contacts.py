@@ -6,9 +6,11 @@ duplicate behind a merge must not lose the one that was kept.
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,15 +18,46 @@ from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFoun
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.access import AuditEntry
 from backstory.model.attachment import StoredFile
-from backstory.model.contact import Contact, ContactFilters, NewContact
+from backstory.model.contact import Contact, ContactFilters, NewContact, name_key
 from backstory.model.custom_field import shown_custom_fields
 from backstory.model.form import Upload
 from backstory.model.moment import now
 from backstory.store.base import Connection, Records, RecordsTransaction
 from backstory.store.records import contacts, fields, sql
 
+FAR = 1_000
+"""From so many contacts behind the first on a page begins where the one before it ended, if that is known."""
+
+PLACE_SECONDS = 60.0
+MAX_PLACES = 1_000
+
 IDENTIFIED_BY = ("email", "phone", "mobile", "twitter_id", "unique_external_id")
 """One of these a contact must have."""
+
+
+class _ListPage(NamedTuple):
+    filters: ContactFilters
+    limit: int
+    offset: int
+
+
+class _Places:
+    """Where pages of lists ended lately."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[_ListPage, tuple[float, tuple[str, int]]] = OrderedDict()
+
+    def get(self, page: _ListPage) -> tuple[str, int] | None:
+        """What stands right before a page; None where that is not known any more."""
+        entry = self._places.get(page)
+        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
+
+    def keep(self, page: _ListPage, place: tuple[str, int]) -> None:
+        """Remember it for a while."""
+        self._places[page] = (time.monotonic() + PLACE_SECONDS, place)
+        self._places.move_to_end(page)
+        if len(self._places) > MAX_PLACES:
+            self._places.popitem(last=False)
 
 
 class Contacts:
@@ -34,6 +67,7 @@ class Contacts:
         self._records = records
         self._files = files
         self._region = phone_region
+        self._places = _Places()
 
     async def get(self, contact_id: int) -> Contact:
         """One contact, deleted ones too.
@@ -48,13 +82,22 @@ class Contacts:
         return contact
 
     async def page(self, filters: ContactFilters, limit: int, offset: int) -> list[Contact]:
-        """Contacts by name; see `ContactFilters`."""
+        """Contacts by name; see `ContactFilters`. The last one of them only tells that there are more.
+
+        Whoever walks a long list asks for one page behind the other: where a page ended is remembered for a while, so
+        that the next one begins there instead of counting from the top.
+        """
+        after = self._places.get(_ListPage(filters, limit, offset)) if offset >= FAR else None
 
         def work(connection: Connection) -> list[Contact]:
-            found = contacts.select_page(connection, filters, self._region, limit, offset)
+            found = contacts.select_page(connection, filters, self._region, limit, offset, after)
             return with_fields(connection, found)
 
-        return await self._records.read(work)
+        found = await self._records.read(work)
+        if len(found) == limit > 1:
+            following = _ListPage(filters, limit, offset + limit - 1)
+            self._places.keep(following, (name_key(found[-2].name), found[-2].id))
+        return found
 
     async def suggest(self, term: str) -> list[tuple[int, str]]:
         """Numbers and names of contacts in whose name words begin with the term's, by name."""

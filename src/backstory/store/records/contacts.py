@@ -116,9 +116,17 @@ def _contact(row: sa.Row[Any], others: Iterable[OtherCompany]) -> Contact:
 
 
 def select_page(
-    connection: sa.Connection, filters: ContactFilters, region: str | None, limit: int, offset: int
+    connection: sa.Connection,
+    filters: ContactFilters,
+    region: str | None,
+    limit: int,
+    offset: int,
+    after: tuple[str, int] | None = None,
 ) -> list[Contact]:
-    """Contacts by name; without a state those that are neither deleted nor blocked, merged away or agents."""
+    """Contacts by name; without a state those that are neither deleted nor blocked, merged away or agents.
+
+    `after` is a `name_key` and a number to go on behind, instead of an offset: as fast far behind as on the first page.
+    """
     wanted = sa.select(contacts.c.id).where(sa.text(_STATES[filters.state]))
     if filters.company_id is not None:
         wanted = wanted.where(contacts.c.company_id == filters.company_id)
@@ -126,8 +134,10 @@ def select_page(
         wanted = wanted.where(contacts.c.id.in_(known))
     if filters.updated_since is not None:
         wanted = _changed_since(connection, wanted, filters.updated_since)
+    if after is not None:
+        wanted = wanted.where(sa.tuple_(*_BY_NAME) > sa.tuple_(*after))
     # The numbers first, from an index alone: rows that a far page passes over are not read.
-    page = wanted.order_by(*_BY_NAME).limit(limit).offset(offset)
+    page = wanted.order_by(*_BY_NAME).limit(limit).offset(0 if after else offset)
     rows = connection.execute(sa.select(contacts).where(contacts.c.id.in_(page)).order_by(*_BY_NAME)).all()
     return _contacts(connection, rows)
 

@@ -50,11 +50,12 @@ def _extend_contacts() -> None:
         "contacts", sa.Column("custom_fields", sa.JSON, nullable=False, server_default=EMPTY_OBJECT)
     )
     op.add_column("contacts", sa.Column("avatar_id", ID))
-    _index_contacts("ix_contacts_listed", "name_key", "id", "updated_at", "active", where=LISTED)
-    _index_contacts("ix_contacts_verified", "name_key", "id", where=f"{LISTED} AND active")
+    state = ("deleted_at", "blocked_at", "merged_into", "is_agent")
+    _index_contacts("ix_contacts_listed", "name_key", "id", "updated_at", "active", *state, where=LISTED)
+    _index_contacts("ix_contacts_verified", "name_key", "id", "active", *state, where=f"{LISTED} AND active")
     _index_contacts("ix_contacts_merged_into", "merged_into", where="merged_into IS NOT NULL")
-    _index_contacts("ix_contacts_deleted", "name_key", "id", where="deleted_at IS NOT NULL")
-    _index_contacts("ix_contacts_blocked", "name_key", "id", where="blocked_at IS NOT NULL")
+    _index_contacts("ix_contacts_deleted", "name_key", "id", "deleted_at", where="deleted_at IS NOT NULL")
+    _index_contacts("ix_contacts_blocked", "name_key", "id", "blocked_at", where="blocked_at IS NOT NULL")
     op.create_index("ix_contacts_company", "contacts", ["company_id", "name_key", "id"])
 
 
