@@ -13,6 +13,7 @@ from bench.scenarios.grow import grow
 from bench.scenarios.import_memory import import_memory
 from bench.scenarios.newest_page import newest_page
 from bench.scenarios.node_kills import node_kills
+from bench.scenarios.pages import pages
 from bench.scenarios.search import search
 from bench.scenarios.singles import singles
 from bench.scenarios.sustained import sustained
@@ -45,6 +46,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(batches, 2),
     Scenario(viewers, 1),
     Scenario(ticket_lists, 3),
+    Scenario(pages, 2),
     Scenario(import_memory, 5, long=True),
     Scenario(newest_page, 60, long=True),
     Scenario(grow, 60, long=True),
