@@ -48,7 +48,8 @@ def pages(outcome: Outcome) -> None:
 
     The server's time is from request to answer over loopback on one connection, signed in. The first row is counted
     from the navigation, with an empty cache each time; the slow one has a quarter of the processor, 1.6 Mbit/s and
-    150 ms there and back. Live is from the publish request to the row or the pill on the screen, while 99 others follow.
+    150 ms there and back. Live is from the publish request to the row or the pill on the screen, while 99 others
+    follow.
 
     Targets: server 25 ms, first row 500 ms, slow first row 1.3 s, layout shift 0.05, live p95 250 ms.
     """

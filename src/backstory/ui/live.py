@@ -21,6 +21,7 @@ from backstory.http.message import Request, Response
 from backstory.http.services import Services
 from backstory.live.hub import Event, Signal
 from backstory.model.activity import Activity, Deletion
+from backstory.model.ids import ActivityId
 from backstory.model.page import Filters
 from backstory.store.base import Homes, StreamPosition
 from backstory.timeline.match import matches
@@ -29,6 +30,10 @@ from backstory.ui.clock import Clock
 from backstory.ui.render import PAGE_HEADERS, render
 from backstory.ui.rows import read_activity
 from backstory.ui.timeline import query_filters, read_query, timeline_clock
+
+MAX_TOLD = 256
+_told: dict[tuple[ActivityId, int, str, str, str], str] = {}
+"""Rows as they were sent last: a hundred viewers of one timeline, and the row is made once."""
 
 
 async def stream_timeline(request: Request, services: Services) -> Response:
@@ -92,10 +97,18 @@ async def _event(
     if not isinstance(event, Activity) or not matches(event, filters):
         return None
     known = await services.sources.known()
-    row = read_activity(Shown(event, contact_id), known.minor_units)
-    day = clock.day_of(event.timestamp)
-    text = render(request, "_live_row.html", row=row, clock=clock, date=day.isoformat(), label=clock.day(day))
-    return "event: activity\n" + "\n".join(f"data: {line}" for line in text.splitlines())
+    manner = (event.id, contact_id, clock.zone_name, clock.region, clock.language)
+    if (told := _told.get(manner)) is None:
+        row = read_activity(Shown(event, contact_id), known.minor_units)
+        day = clock.day_of(event.timestamp)
+        text = render(
+            request, "_live_row.html", row=row, clock=clock, date=day.isoformat(), label=clock.day(day)
+        )
+        told = "event: activity\n" + "\n".join(f"data: {line}" for line in text.splitlines())
+        if len(_told) >= MAX_TOLD:
+            _told.clear()
+        _told[manner] = told
+    return told
 
 
 def _with_position(piece: str, event: Event, homes: Homes, generation: str) -> bytes:
