@@ -1,7 +1,7 @@
 """A real browser: Debian's Chromium, headless. Where it is not installed these tests skip; with CI=true they fail.
 
 Not pytest-playwright's own fixtures: they keep Playwright's event loop running to the end of the session, and tests
-that run one of their own cannot start after that. These end with the folder.
+that run one of their own cannot start after that. These end with the file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Open = Callable[..., Page]
 """Open a page of an agent who is signed in; keyword arguments are those of a browser context."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all."""
+    """One browser for all tests of a file."""
     with launched() as browser:
         yield browser
 
