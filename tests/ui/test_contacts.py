@@ -55,6 +55,9 @@ def test_contacts_are_found_by_anything(server: Installation) -> None:
         for text in ("zoe@example.com", "ZQ@exam", "+15550100", "CUS-7", "zoeq"):
             assert listed(agent, q=text) == [zoe], text
         assert listed(agent, q="cus_9") == [elsewhere]
+        assert listed(agent, q="email:'max@example.com'") == [max_]
+        assert "At character" in agent.get("/contacts", params={"q": "email:max"}).text
+        assert agent.get(f"/contacts/{zoe}/merge", params={"q": "email:max"}).status_code == 200
         assert listed(agent, q="%") == []
         assert listed(agent, q="_oe@example.com") == []
         assert "Nobody matches" in agent.get("/contacts", params={"q": "'\"<b>"}).text

@@ -90,6 +90,18 @@ def test_a_search_finds_by_subject_requester_email_and_number(api: httpx.Client,
     assert "<script>alert" not in page
 
 
+def test_a_search_understands_the_language_of_queries(api: httpx.Client, agent: Visitor) -> None:
+    urgent = open_ticket(api, subject="Re: tagged", tags=["asked-for"], priority=4)["id"]
+    low = open_ticket(api, tags=["asked-for"])["id"]
+    assert listed(agent, q="tag:'asked-for'") == [low, urgent]
+    assert listed(agent, q="(tag:'asked-for' AND priority:>3)") == [urgent]
+    assert listed(agent, q="re: tagged") == [urgent]
+    assert listed(agent, q="tag:'asked-for'", page="11") == []
+    page = agent.get("/tickets", params={"q": "priority:'high'"})
+    assert page.status_code == 200
+    assert "priority is compared with a whole number" in page.text
+
+
 def test_a_long_list_has_pages(server: Installation) -> None:
     with server.client() as api, signed_in(server) as agent:
         numbers = [open_ticket(api)["id"] for _ in range(32)]
@@ -99,6 +111,10 @@ def test_a_long_list_has_pages(server: Installation) -> None:
         assert 'rel="prev"' not in page
         assert listed(agent, page="2") == [numbers[1], numbers[0]]
         assert "That was the last page" in agent.get("/tickets?page=9").text
+        assert len(listed(agent, q="status:2")) == 30
+        assert 'rel="next"' in agent.get("/tickets?q=status:2").text
+        assert len(listed(agent, q="status:2", page="2")) == 2
+        assert 'rel="next"' not in agent.get("/tickets?q=status:2&page=2").text
 
 
 # A ticket.
@@ -264,7 +280,7 @@ def test_tickets_are_merged(api: httpx.Client, agent: Visitor) -> None:
 
 
 def test_a_ticket_is_opened_for_a_contact(api: httpx.Client, agent: Visitor) -> None:
-    requester = open_ticket(api, email="ann@example.com", name="Ann")["requester_id"]
+    requester = open_ticket(api, email="ann.by.phone@example.com", name="Ann")["requester_id"]
     page = agent.get(f"/tickets/new?contact={requester}")
     assert "Ann" in page.text
     fields = {"requester_id": str(requester), "subject": "By phone", "body": "She called.\nTwice."}

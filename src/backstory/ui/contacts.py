@@ -19,6 +19,7 @@ from backstory.helpdesk.contact_finding import (
     own_names,
 )
 from backstory.helpdesk.contacts import IDENTIFIED_BY
+from backstory.helpdesk.search import MAX_PAGE
 from backstory.http.activities import contact_id_of
 from backstory.http.message import Request, Response
 from backstory.http.query import is_number
@@ -28,10 +29,11 @@ from backstory.model.contact_form import CONTACT_CHANGE, NEW_CONTACT
 from backstory.model.identity import Kind
 from backstory.model.json_text import shorten
 from backstory.model.merge import Merge
+from backstory.model.search import Searched
 from backstory.model.ticket import TicketFilters
 from backstory.timeline.facets import MAX_COUNTED, count_facets
 from backstory.ui.clock import clock_of
-from backstory.ui.forms import Form, form_values, read_values, refuse, split_list, with_faults
+from backstory.ui.forms import Form, form_values, is_query, read_values, refuse, split_list, with_faults
 from backstory.ui.render import redirect, show
 from backstory.ui.timeline import read_timeline
 from backstory.ui.visitor import safe_address
@@ -98,7 +100,11 @@ async def list_contacts(request: Request, services: Services) -> Response:
     text = _search_text(query)
     number = query.get("page", "")
     page = int(number) if is_number(number) and 0 < int(number) <= FARTHEST_PAGE else 1
-    found = await _find(services, text, STATES[state][1], PER_PAGE + 1, (page - 1) * PER_PAGE)
+    fault = ""
+    try:
+        found = await _find(services, text, STATES[state][1], PER_PAGE + 1, page)
+    except FieldErrors as error:
+        found, fault = [], " ".join(each.message for each in error.faults)
     companies = {each.company_id for each in found if each.company_id is not None}
 
     def address(**changes: Any) -> str:
@@ -109,6 +115,7 @@ async def list_contacts(request: Request, services: Services) -> Response:
         request,
         "contacts.html",
         contacts=found[:PER_PAGE],
+        fault=fault,
         companies=await _company_names(services, companies),
         states=[(text, address(state=name, q=""), name == state) for name, (text, _) in STATES.items()],
         state=state,
@@ -124,7 +131,21 @@ def _search_text(query: Mapping[str, str]) -> str:
     return query.get("q", "").replace("\0", "").strip()[:MAX_SEARCH]
 
 
-async def _find(services: Services, text: str, state: State | None, limit: int, offset: int) -> list[Contact]:
+async def _find(
+    services: Services, text: str, state: State | None, limit: int, page: int = 1
+) -> list[Contact]:
+    """A page of contacts; with a limit beyond a page, one more where there is a next one.
+
+    Raises:
+        FieldErrors: the text is in the language of searches, and wrong.
+    """
+    if is_query(text, Searched.CONTACTS):
+        if page > MAX_PAGE:
+            return []
+        total, found = await services.search.contacts(f'"{text}"', page)
+        has_next = limit > PER_PAGE and total > page * PER_PAGE and page < MAX_PAGE
+        return [*found, *found[:1]] if has_next else found
+    offset = (page - 1) * PER_PAGE
     if text:
         region = services.settings.phone_region
         return await find_contacts(services.store.records, text, state, region, limit, offset)
@@ -379,7 +400,10 @@ async def read_merge(request: Request, services: Services) -> Response:
             raise NotFound("There is no such contact.")
         return await _preview(request, services, contact, int(other), Form())
     text = _search_text(query)
-    found = await _find(services, text, None, PER_PAGE, 0) if text else []
+    try:
+        found = await _find(services, text, None, PER_PAGE) if text else []
+    except FieldErrors:  # nobody is known by that
+        found = []
     others = [each for each in found if each.id != contact.id]
     return show(request, "contact_merge.html", contact=contact, q=text, found=others)
 

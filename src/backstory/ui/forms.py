@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,8 +16,10 @@ from backstory.http.message import FORM_TYPE as FILES_TYPE
 from backstory.http.message import Request
 from backstory.model.checks import Check
 from backstory.model.form import FormText, Upload
+from backstory.model.search import SEARCHED_FIELDS, Searched
 
 FORM_TYPE = "application/x-www-form-urlencoded"
+_FIELD = re.compile(r"[(\s]*([a-z_]\w*)\s*:")
 FORM = BodyRule((FORM_TYPE,), 1024 * 1024)
 FORM_WITH_FILES = BodyRule((FORM_TYPE, FILES_TYPE), 1024 * 1024, files=20 * 1024 * 1024)
 
@@ -85,6 +88,12 @@ def with_faults(
         name = (fields or {}).get(fault.field) or (fields or {}).get(name) or name
         faults[name] = f"{faults[name]} {fault.message}" if name in faults else fault.message
     return Form(values, faults)
+
+
+def is_query(text: str, searched: Searched) -> bool:
+    """Whether a text is meant in the language of searches: it begins with a field that can be asked for."""
+    found = _FIELD.match(text)
+    return found is not None and (found[1] in SEARCHED_FIELDS[searched] or found[1].startswith("cf_"))
 
 
 def split_list(text: str) -> list[str]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, NotFound
+from backstory.helpdesk.search import MAX_PAGE
 from backstory.helpdesk.staff import list_groups, list_staff
 from backstory.helpdesk.ticket_merge import TicketMerge
 from backstory.http.attachments import attachment_answer
@@ -34,6 +35,7 @@ from backstory.model.conversation import Conversation, DraftKind, NewNote, NewRe
 from backstory.model.identity import is_email
 from backstory.model.moment import Microseconds, format_moment, now
 from backstory.model.rich_text import text_to_html
+from backstory.model.search import Searched
 from backstory.model.ticket import (
     NewTicket,
     Order,
@@ -45,7 +47,7 @@ from backstory.model.ticket import (
     View,
 )
 from backstory.model.words import split_words
-from backstory.ui.forms import Form, form_files, form_values, read_values, split_list, with_faults
+from backstory.ui.forms import Form, form_files, form_values, is_query, read_values, split_list, with_faults
 from backstory.ui.render import redirect, show
 from backstory.ui.said import Said, show_said
 from backstory.ui.timeline import Mark, TimelineView, read_timeline
@@ -131,14 +133,7 @@ async def list_tickets(request: Request, services: Services) -> Response:
     asked = _asked(request)
     if (number := asked.q.removeprefix("#")) and is_number(number) and await _exists(services, int(number)):
         return redirect(f"/tickets/{int(number)}")
-    found = await services.tickets.page(
-        await _filters(asked, services),
-        viewer=request.caller.agent_id or 0,
-        order=asked.order,
-        descending=asked.order not in (Order.DUE, Order.STATUS),
-        offset=(asked.page - 1) * PER_PAGE,
-        limit=PER_PAGE + 1,
-    )
+    found, fault = await _listed(request, services, asked)
     shown = found[:PER_PAGE]
     return show(
         request,
@@ -147,11 +142,34 @@ async def list_tickets(request: Request, services: Services) -> Response:
         views=[(name, text) for name, (text, _) in VIEWS.items()],
         orders=[(order.value, text) for order, text in ORDERS.items()],
         tickets=shown,
+        fault=fault,
         beside=await services.tickets.shown_with(shown),
         newer=asked.address(page=asked.page - 1) if asked.page > 1 else "",
         older=asked.address(page=asked.page + 1) if len(found) > PER_PAGE else "",
         moment=now(),
     )
+
+
+async def _listed(request: Request, services: Services, asked: Asked) -> tuple[list[Ticket], str]:
+    """A page of tickets and one more where there is a next one; and what is wrong with a query."""
+    if is_query(asked.q, Searched.TICKETS):
+        if asked.page > MAX_PAGE:
+            return [], ""
+        try:
+            total, found = await services.search.tickets(f'"{asked.q}"', asked.page)
+        except FieldErrors as error:
+            return [], " ".join(fault.message for fault in error.faults)
+        is_last = total <= asked.page * PER_PAGE or asked.page == MAX_PAGE
+        return (found if is_last else [*found, *found[:1]]), ""
+    found = await services.tickets.page(
+        await _filters(asked, services),
+        viewer=request.caller.agent_id or 0,
+        order=asked.order,
+        descending=asked.order not in (Order.DUE, Order.STATUS),
+        offset=(asked.page - 1) * PER_PAGE,
+        limit=PER_PAGE + 1,
+    )
+    return found, ""
 
 
 async def _exists(services: Services, number: int) -> bool:

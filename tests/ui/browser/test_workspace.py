@@ -146,6 +146,26 @@ def test_what_is_wrong_with_a_form_is_told_to_everybody(open_page: Open, path: s
     expect(page.locator("[aria-invalid=true]").first).to_be_focused()
 
 
+@pytest.mark.parametrize("width", [360, 390, 700, 900, 1150])
+def test_pages_fit_windows_of_any_width(api: httpx.Client, open_page: Open, width: int) -> None:
+    ticket = a_talk(api)
+    for name in ("shopify", "stripe", "aircall", "a-long-name-of-a-source"):
+        contact = {"id": ticket["requester_id"]}
+        body = publish_request(contact=contact, source={"name": name}, object={"type": "order", "id": name})
+        api.post("/api/v2/contact-activities", json=body)
+    page = open_page("admin", "/tickets", viewport={"width": width, "height": 700})
+    for path in (
+        "/tickets",
+        f"/tickets/{ticket['id']}",
+        "/contacts",
+        f"/contacts/{ticket['requester_id']}",
+        "/admin/keys",
+        "/admin/sources",
+    ):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
 def test_hostile_letters_break_nothing(api: httpx.Client, open_page: Open) -> None:
     for text in HOSTILE:
         letter = f"<h1>{text[:5000]}</h1><p>{text[:5000]}</p>{text[:5000]}"
