@@ -80,7 +80,7 @@ def publish_hostile(api: httpx.Client) -> int:
         activity = {
             "name": short,
             "description": text[:4000],
-            "source": {"name": short[:40]},
+            "source": {"name": "shopify"},
             "actor": {"type": "x", "name": short},
             "object": {"type": "order", "id": short},
             "context": hostile_context(text),
