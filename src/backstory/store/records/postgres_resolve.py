@@ -35,7 +35,7 @@ SELECT 'owner', c.id::text, {_HOLDER}, NULL, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT 'number', wanted, {_HOLDER}, NULL, NULL, NULL, NULL, NULL
   FROM unnest($3::text[]) AS wanted CROSS JOIN LATERAL (
-       SELECT contact_id FROM contact_phones WHERE number = wanted ORDER BY contact_id LIMIT {MAX_SHARERS}) p
+       SELECT contact_id FROM contact_phones WHERE number = wanted ORDER BY number, contact_id LIMIT {MAX_SHARERS}) p
        JOIN contacts c ON c.id = p.contact_id
 UNION ALL
 SELECT 'company', domain, company_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
