@@ -342,7 +342,7 @@ async def read_erase(request: Request, services: Services) -> Response:
 
 async def _erase_page(request: Request, services: Services, form: Form, *, status: int = 200) -> Response:
     contact = await services.contacts.get(contact_id_of(request))
-    side = await _side(services, contact)
+    side = await _side(request, services, contact)
     return show(request, "contact_erase.html", status=status, contact=contact, side=side, form=form)
 
 
@@ -412,7 +412,7 @@ async def _preview(
     request: Request, services: Services, contact: Contact, other_id: int, form: Form, *, status: int = 200
 ) -> Response:
     other = await services.contacts.get(other_id)
-    sides = [await _side(services, each) for each in (contact, other)]
+    sides = [await _side(request, services, each) for each in (contact, other)]
     return show(
         request,
         "contact_merge_preview.html",
@@ -424,7 +424,8 @@ async def _preview(
     )
 
 
-async def _side(services: Services, contact: Contact) -> Side:
+async def _side(request: Request, services: Services, contact: Contact) -> Side:
+    number = clock_of(request).number
     facets = await count_facets(services.timeline, contact.id)
     count = sum(facets.sources.values())
     homes = await services.tickets.homes_of(requester_id=contact.id)
@@ -434,8 +435,8 @@ async def _side(services: Services, contact: Contact) -> Side:
     return Side(
         contact,
         _known(contact, await known_by(services.store.records, contact.id)),
-        f"{MAX_COUNTED:,}+" if facets.capped else f"{count:,}",
-        f"{PER_PAGE}+" if len(tickets) > PER_PAGE else f"{len(tickets)}",
+        f"{number(MAX_COUNTED)}+" if facets.capped else number(count),
+        f"{PER_PAGE}+" if len(tickets) > PER_PAGE else number(len(tickets)),
     )
 
 

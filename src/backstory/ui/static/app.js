@@ -32,10 +32,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 // Copying what an element says.
-for (const button of document.querySelectorAll("[data-copy]")) {
+for (const button of document.querySelectorAll("[data-copy-of]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copyOf).textContent);
     button.querySelector("span").textContent = "Copied";
   });
 }
