@@ -370,7 +370,11 @@ def import_command(file: str, rejected: Path | None, again: bool, database: str 
 @click.option(
     "--to", "target_url", metavar="URL", required=True, help="Where to: empty, or begun by this command."
 )
-def copy_command(source_url: str, target_url: str) -> None:
+@click.option("--from-log", "source_log", default="", metavar="URL", help="Its activity log: cassandra://…")
+@click.option(
+    "--to-log", "target_log", default="", metavar="URL", help="Where its activity log goes: cassandra://…"
+)
+def copy_command(source_url: str, target_url: str, source_log: str, target_log: str) -> None:
     """Copy an installation from one engine to another, exactly, and show that both are the same.
 
     \b
@@ -381,7 +385,8 @@ def copy_command(source_url: str, target_url: str) -> None:
     """  # noqa: D301 - click wants the character \b itself
     from backstory.copying import copy_installation
 
-    source, target = read_settings(database=source_url), read_settings(database=target_url)
+    source = read_settings(database=source_url, activity_log=source_log)
+    target = read_settings(database=target_url, activity_log=target_log)
     with progress_bar("Copying", None) as show:
         sums = asyncio.run(copy_installation(source, target, show))
     if sums is None:

@@ -9,7 +9,9 @@ import asyncpg
 
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
+from backstory.store.cassandra import CassandraStore
 from backstory.store.copying import RelationalLogCopy
+from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.moving import Show, Side, Sum, move
 from backstory.store.postgres import PostgresStore
 from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
@@ -31,6 +33,9 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
     try:
         writing = _open(target, Ownership.REQUIRED)
         try:
+            if isinstance(reading, CassandraStore):  # what was noted and is not in the log yet
+                while await reading.relay():
+                    pass
             return await move(_side(reading), _side(writing), _asking(source), show)
         finally:
             await writing.close()
@@ -38,7 +43,11 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
         await reading.close()
 
 
-def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresStore:
+def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresStore | CassandraStore:
+    if isinstance(settings.database, PostgresUrl) and settings.activity_log is not None:
+        clustered = CassandraStore(settings.database.url, settings.activity_log.url)
+        clustered.open()
+        return clustered
     if isinstance(settings.database, PostgresUrl):
         store = PostgresStore(settings.database.url)
         store.open()
@@ -50,7 +59,9 @@ def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresSto
     return embedded
 
 
-def _side(store: SqliteStore | PostgresStore) -> Side:
+def _side(store: SqliteStore | PostgresStore | CassandraStore) -> Side:
+    if isinstance(store, CassandraStore):
+        return Side(store.records, CassandraLogCopy(store.log))
     return Side(store.records, RelationalLogCopy(store.records))
 
 

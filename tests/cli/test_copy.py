@@ -13,12 +13,13 @@ from tests.cli.test_commands import run
 from tests.faults.load import Load
 from tests.http.test_publish import publish
 from tests.http.wire import ACTIVITIES
+from tests.servers.cassandra import CassandraCluster
 from tests.servers.postgres import PostgresServer
 from tests.support import Installation, publish_request, wait_until
 
 
-def copy(source: str, target: str) -> subprocess.CompletedProcess[str]:
-    return run(Path(), "copy", "--from", source, "--to", target)
+def copy(source: str, target: str, *more: str) -> subprocess.CompletedProcess[str]:
+    return run(Path(), "copy", "--from", source, "--to", target, *more)
 
 
 def served_from(installation: Installation, directory: Path, url: str) -> Installation:
@@ -137,3 +138,39 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
         assert "being served" in copy(installation.database_url, other.database_url).stderr
     finally:
         other.kill()
+
+
+@pytest.mark.timeout(300)  # with the start of three nodes
+def test_to_a_cluster_and_back(
+    installation: Installation, postgres: PostgresServer, cassandra_cluster: CassandraCluster, tmp_path: Path
+) -> None:
+    there, log = postgres.create_database(), cassandra_cluster.new_installation()
+    back = f"sqlite:///{tmp_path / 'back.db'}"
+    server = installation.start()
+    with server.client() as api:
+        contact, kept, gone = fill(api)
+        timeline = api.get(f"/api/v2/contacts/{contact}/activities").json()
+    server.stop()
+    sums = []
+    for source, target, option in (
+        (server.database_url, there, "--to-log"),
+        (there, back, "--from-log"),
+    ):
+        done = copy(source, target, option, log)
+        assert done.returncode == 0, done.stdout + done.stderr
+        sums.append(re.sub(" +", " ", done.stdout))
+    assert sums[0] == sums[1]
+    moved = installation.beside(tmp_path / "moved")
+    moved.database_url, moved.activity_log = there, log
+    moved.start()
+    try:
+        with moved.client() as api:
+            assert api.get(f"/api/v2/contacts/{contact}/activities").json() == timeline
+            for event, first in (("kept", kept), ("gone", gone)):
+                again = publish(api, publish_request(id=event))
+                assert (again["id"], again["duplicate"]) == (first, True)
+            assert len(api.get(ACTIVITIES, params={"ref": "A-7"}).json()) == 1
+            fresh = publish(api, publish_request(id="fresh", contact={"id": contact}))
+            assert fresh["id"] > kept
+    finally:
+        moved.kill()

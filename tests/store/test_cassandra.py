@@ -301,7 +301,7 @@ async def test_a_viewer_hears_of_what_appears_behind_others(
     gate, slow = asyncio.Event(), CassandraSession.write_together
 
     async def held(session: CassandraSession, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        if session is other._session:
+        if session is other.session:
             await gate.wait()
         await slow(session, writes)
 

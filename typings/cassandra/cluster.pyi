@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cassandra.auth import PlainTextAuthProvider
@@ -30,6 +30,7 @@ class ExecutionProfile:
 EXEC_PROFILE_DEFAULT: object
 
 class ResultSet:
+    def __iter__(self) -> Iterator[Any]: ...
     def one(self) -> Any: ...
     def all(self) -> list[Any]: ...
 

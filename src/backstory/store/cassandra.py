@@ -52,8 +52,10 @@ _DAY = 86_400 * 1_000_000
 _CREATE_OUTBOX = """
 CREATE TABLE IF NOT EXISTS activity_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, noted bigint NOT NULL, event bytea NOT NULL
-)
+);
+CREATE SEQUENCE IF NOT EXISTS activity_log_processes
 """
+_COUNT_ME = "SELECT nextval('activity_log_processes')"
 _NOTE = "INSERT INTO activity_outbox (noted, event) VALUES ($1, $2)"
 _TAKE = f"SELECT id, event FROM activity_outbox ORDER BY id LIMIT {RELAY_PIECE} FOR UPDATE SKIP LOCKED"  # noqa: S608
 _BROUGHT = "DELETE FROM activity_outbox WHERE id = ANY ($1::bigint[])"
@@ -82,6 +84,8 @@ class CassandraStore:
         self.log = CassandraLog(read_address(log_url), self._audit)
         self._relay: asyncio.Task[None] | None = None
         self._ready_until = 0.0
+        self._has_lane = False
+        self._here: asyncpg.Connection[asyncpg.Record] | None = None
 
     def open(self) -> None:
         """Look whether both can be used, and bring them up to date; of processes that start together one does.
@@ -99,6 +103,11 @@ class CassandraStore:
         if self._relay is None:
             self._relay = asyncio.create_task(self._run_relay(arrived))
 
+    async def _be_known(self) -> None:
+        """Hold a session by which others know that somebody serves this installation."""
+        if self._here is None or self._here.is_closed():
+            self._here = await self.database.listener()
+
     async def _audit(self, entry: AuditEntry) -> None:
         await self.records.audit(entry)
 
@@ -113,6 +122,7 @@ class CassandraStore:
     async def _publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None
     ) -> list[PublishResult]:
+        await self._take_lane()
         hashes = [item.idempotency for item in publications if item.idempotency is not None]
         known = await self.log.known(list(dict.fromkeys(hashes)))
         numbers = await self._contact_ids(known.values())
@@ -144,6 +154,13 @@ class CassandraStore:
     async def _contact_ids(self, known: Iterable[Known]) -> dict[ContactKey, int]:
         keys = sorted({each.contact_key for each in known})
         return await self.records.contact_ids(keys) if keys else {}
+
+    async def _take_lane(self) -> None:
+        """Before the first append: see `CassandraLog.set_lane`."""
+        if not self._has_lane:
+            async with self.database.connection() as connection:
+                self.log.set_lane(await connection.fetchval(_COUNT_ME))
+            self._has_lane = True
 
     async def _resolve(
         self,
@@ -190,10 +207,11 @@ class CassandraStore:
     async def _run_relay(self, arrived: Callable[[], None]) -> None:
         while True:
             try:
+                await self._be_known()
                 while await self.relay() == RELAY_PIECE:
                     arrived()
                 arrived()
-            except BackstoryError as error:
+            except (BackstoryError, OSError, TimeoutError, asyncpg.PostgresError) as error:
                 log.warning("relay_failed", error=str(error))
             except Exception:  # whatever it is, the next round must try again
                 log.exception("relay_failed")
@@ -210,6 +228,7 @@ class CassandraStore:
         Of several processes each brings others. One that dies here leaves its events noted, and whoever brings them
         then is told by the log that they are there.
         """
+        await self._take_lane()
         async with self.database.connection() as connection, connection.transaction():
             rows = await connection.fetch(_TAKE)
             if not rows:
@@ -257,6 +276,8 @@ class CassandraStore:
         if self._relay is not None:
             self._relay.cancel()
             await asyncio.gather(self._relay, return_exceptions=True)
+        if self._here is not None:
+            self._here.terminate()
         await self.database.close()
         await self.log.close()
 

@@ -39,6 +39,9 @@ APPEND_SECONDS = 12.0
 OVERLAP_SECONDS = 15
 """For so long an arrival may appear behind others that came later: an append's time, and what clocks may differ."""
 
+LANES = 64
+"""Of the 4,096 positions of a millisecond each process has every 64th."""
+
 SLOT_SECONDS = 900
 KNOWN_SECONDS = 3 * 86_400
 """How long the order of arrival is kept (`arrivals` in the schema)."""
@@ -69,6 +72,7 @@ WALK_POSTINGS = (
 )
 GET_ROW = f"SELECT {_ROW}, origin FROM timeline WHERE {_BUCKET} AND {_PLACE}"  # noqa: S608 - as above
 GET_WHERE = f"SELECT contact, level, start, part, timestamp, hash FROM activities WHERE {_ID}"  # noqa: S608 - as above
+GET_TAIL = "SELECT tail FROM activities WHERE installation = ? AND position = ?"
 GET_KEYS = "SELECT hash, position, tail, digest, expires FROM event_keys WHERE installation = ? AND hash IN ?"
 GET_DELETION = f"SELECT deleted, contact FROM deletions WHERE {_ID}"  # noqa: S608 - as above
 GET_ARRIVALS = (
@@ -152,7 +156,7 @@ class Appended(NamedTuple):
     known: Known | None
 
 
-class _Draft(NamedTuple):
+class Draft(NamedTuple):
     """An activity with all that its rows need."""
 
     id: ActivityId
@@ -185,21 +189,26 @@ def written(activity_id: ActivityId) -> int:
 
 
 class _Positions:
-    """Gives out positions: strictly rising here, and by the cluster's clock, whatever this machine's says."""
+    """Gives out positions: strictly rising here, and by the cluster's clock, whatever this machine's says.
+
+    Each process has a lane, the last bits of all its positions, so that two hardly ever give out the same.
+    """
 
     def __init__(self) -> None:
         self.last: Position = 0
         self.offset = 0.0
+        self.lane = secrets.randbelow(LANES)
 
     def now(self) -> Position:
         """The position of this moment."""
         return first_position(time.time_ns() // 1_000_000 + round(self.offset * 1000))
 
-    def take(self, count: int = 1) -> Position:
-        """The first of so many new ones."""
-        first = max(self.last + 1, self.now())
-        self.last = first + count - 1
-        return first
+    def take(self, count: int = 1) -> range:
+        """So many new ones."""
+        behind = max(self.last, self.now())
+        first = (behind // LANES + 1) * LANES + self.lane
+        self.last = first + (count - 1) * LANES
+        return range(first, self.last + 1, LANES)
 
 
 class CassandraLog:
@@ -207,9 +216,9 @@ class CassandraLog:
 
     def __init__(self, address: CassandraAddress, audit: Callable[[AuditEntry], Awaitable[None]]) -> None:
         """`audit` keeps an entry durably; it is called before anything is removed."""
-        self._session = CassandraSession(address)
+        self.session = CassandraSession(address)
         self._audit = audit
-        self._installation = address.installation
+        self.installation = address.installation
         self._chooser = BucketChooser()
         self._positions = _Positions()
         self._random = RandomPool()
@@ -228,15 +237,15 @@ class CassandraLog:
         Raises:
             StorageError: the cluster cannot be used as it is.
         """
-        self._session.open()
+        self.session.open()
         for statement in STATEMENTS:
-            self._session.statement(statement)
-        self._set_offset(self._session.clock_offset())
-        self._generation = self._session.first_value(
-            PUT_GENERATION, GET_STATE, self._installation, "generation", secrets.token_hex(6)
+            self.session.statement(statement)
+        self._set_offset(self.session.clock_offset())
+        self._generation = self.session.first_value(
+            PUT_GENERATION, GET_STATE, self.installation, "generation", secrets.token_hex(6)
         )
-        self._positions.last = self._newest = self._session.read_now(
-            GET_STATE, (self._installation, "newest"), 1
+        self._positions.last = self._newest = self.session.read_now(
+            GET_STATE, (self.installation, "newest"), 1
         )
         self._newest_read = time.monotonic()
 
@@ -246,21 +255,30 @@ class CassandraLog:
         if abs(seconds) > CLOCK_WARNING_SECONDS:
             log.warning("clock_differs_from_cluster", seconds=round(seconds, 3))
 
+    def adopt(self, generation: str, newest: Position) -> None:
+        """Be the copy of a log: go on with its generation, behind its newest position."""
+        self._generation = generation
+        self._positions.last = max(self._positions.last, newest)
+
+    def set_lane(self, number: int) -> None:
+        """Which of the processes this is, counted by somebody who counts them all."""
+        self._positions.lane = number % LANES
+
     async def ready(self) -> None:
         """Write something and read it.
 
         Raises:
             Unavailable: that is not possible now.
         """
-        await self._session.write(PUT_READY, (self._installation, str(now())))
-        await self._session.read(GET_STATE, (self._installation, "ready"))
+        await self.session.write(PUT_READY, (self.installation, str(now())))
+        await self.session.read(GET_STATE, (self.installation, "ready"))
 
     async def close(self) -> None:
         """Finish what runs beside the requests, then let go of the cluster."""
         await self.settle()
         if self._positions.last > self._newest:
             await asyncio.gather(self._tell_newest(), return_exceptions=True)
-        await asyncio.to_thread(self._session.close)
+        await asyncio.to_thread(self.session.close)
 
     async def settle(self) -> None:
         """Return when what runs beside the requests now is done."""
@@ -289,7 +307,7 @@ class CassandraLog:
         """Which idempotency hashes were seen before, and what came of them."""
         pieces = [list(hashes[at : at + HASHES_AT_ONCE]) for at in range(0, len(hashes), HASHES_AT_ONCE)]
         found = await asyncio.gather(
-            *(self._session.read(GET_KEYS, (self._installation, piece)) for piece in pieces)
+            *(self.session.read(GET_KEYS, (self.installation, piece)) for piece in pieces)
         )
         moment = now()
         rows = [row for piece in found for row in piece if row[4] is None or row[4] > moment]
@@ -300,13 +318,18 @@ class CassandraLog:
 
     async def _original(self, activity_id: ActivityId, digest: bytes) -> Known | None:
         """A replay's original; None where it was never finished."""
+        if activity_id.tail < 0:  # its key was copied from another engine, where a position is enough
+            tails = await self.session.read(GET_TAIL, (self.installation, activity_id.position))
+            if not tails:
+                return None
+            activity_id = activity_id._replace(tail=tails[0][0])
         where = await self._where(activity_id)
         if where is None:
             return None
         row = await self._row(where[0], where[1], activity_id)
         if row is not None:
             return Known(activity_id, digest, where[0].owner, row[9])
-        if await self._session.read(GET_DELETION, (self._installation, *activity_id)):
+        if await self.session.read(GET_DELETION, (self.installation, *activity_id)):
             return Known(activity_id, digest, where[0].owner, None)
         return None
 
@@ -320,22 +343,21 @@ class CassandraLog:
         if time.monotonic() - self._clock_read > CLOCK_SECONDS:
             self._clock_read = time.monotonic()
             self._beside(self._read_clock())
-        first = self._positions.take(len(rows))
         drafts = [
-            self._draft(ActivityId(first + offset, self._random.tail()), row)
-            for offset, row in enumerate(rows)
+            self._draft(ActivityId(position, self._random.tail()), row)
+            for position, row in zip(self._positions.take(len(rows)), rows, strict=True)
         ]
         results = await asyncio.gather(*(self._append(each) for each in drafts))
         self._note_newest()
         return results
 
-    def _draft(self, activity_id: ActivityId, row: NewRow) -> _Draft:
+    def _draft(self, activity_id: ActivityId, row: NewRow) -> Draft:
         item = row.publication
         chosen = self._choose("timeline", row.contact_key, item.timestamp)
         hashed, expires = item.idempotency, item.expires
         if expires is not None and expires <= now():
             hashed = None  # it recognises nothing any more
-        return _Draft(
+        return Draft(
             activity_id,
             chosen.bucket,
             item.timestamp,
@@ -353,14 +375,14 @@ class CassandraLog:
     def _hash(self, kind: str, value: bytes) -> bytes:
         """An owner or a key of this installation."""
         return hashlib.blake2b(
-            b"\0".join((self._installation.encode(), kind.encode(), value)), digest_size=16
+            b"\0".join((self.installation.encode(), kind.encode(), value)), digest_size=16
         ).digest()
 
-    async def _append(self, draft: _Draft) -> Appended | BackstoryError:
+    async def _append(self, draft: Draft) -> Appended | BackstoryError:
         try:
             async with self._gate, asyncio.timeout(APPEND_SECONDS):
                 if draft.hash is None:
-                    await self._store(draft, draft.id.position)
+                    await self.store(draft, draft.id.position)
                     return Appended(draft.id, None)
                 # Those of this process take turns: the cluster would let one through at a time, with far more ado.
                 lock = self._claiming.setdefault(draft.hash, asyncio.Lock())
@@ -371,21 +393,21 @@ class CassandraLog:
         except BackstoryError as error:
             return error
 
-    async def _append_once(self, draft: _Draft) -> Appended:
-        found = await self._session.compare_and_set(CLAIM, (self._installation, *_claim_values(draft)))
+    async def _append_once(self, draft: Draft) -> Appended:
+        found = await self.session.compare_and_set(CLAIM, (self.installation, *_claim_values(draft)))
         first = draft if found is None else _claimed(found)
         if first.id == draft.id:
-            await self._store(draft, draft.id.position)
+            await self.store(draft, draft.id.position)
             return Appended(draft.id, None)
         digest = first.digest or b""
         original = await self._original(first.id, digest)
         if original is None:  # cut off, or just under way in another process: what both write is the same
             late = self._positions.now() - first.id.position > self.overlap // 2
-            await self._store(first, self._positions.take() if late else first.id.position)
+            await self.store(first, self._positions.take()[0] if late else first.id.position)
             original = Known(first.id, digest, first.bucket.owner, first.origin)
         return Appended(first.id, original)
 
-    async def _store(self, draft: _Draft, arrived: Position) -> None:
+    async def store(self, draft: Draft, arrived: Position) -> None:
         """Write all that points at an activity, then its row."""
         its = draft.bucket
         buckets = {its}
@@ -396,19 +418,19 @@ class CassandraLog:
                 buckets.add(bucket)
             writes.append((PUT_POSTING, (*bucket, *draft.place, *its, draft.written)))
         writes.append(
-            (PUT_WHERE, (self._installation, *draft.id, *its, draft.timestamp, draft.hash, draft.written))
+            (PUT_WHERE, (self.installation, *draft.id, *its, draft.timestamp, draft.hash, draft.written))
         )
         writes.append((PUT_ARRIVAL, _arrival(its, arrived, draft.id, draft.timestamp, deleted=False)))
         if draft.hash is not None:
             lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
-            key = (self._installation, draft.hash, *draft.id, draft.digest, draft.expires)
+            key = (self.installation, draft.hash, *draft.id, draft.digest, draft.expires)
             writes.append((PUT_KEY, (*key, draft.written, lifetime)))
         new_buckets = [each for each in buckets if not self._chooser.is_registered(each)]
         writes.extend((PUT_BUCKET, each) for each in new_buckets)
-        await self._session.write_together(writes)
+        await self.session.write_together(writes)
         self._chooser.registered(new_buckets)
         described = (draft.source, draft.name, draft.object_type, draft.actor_type)
-        await self._session.write(
+        await self.session.write(
             PUT_ROW, (*its, *draft.place, *described, draft.body, draft.origin, draft.written)
         )
 
@@ -419,7 +441,7 @@ class CassandraLog:
         return chosen
 
     async def _count(self, table: str, bucket: Bucket) -> None:
-        rows = await self._session.read(COUNT[table], bucket)
+        rows = await self.session.read(COUNT[table], bucket)
         self._chooser.learn(bucket, rows[0][0])
 
     def _terms(self, source: str, name: str, object_type: str | None, body: bytes) -> Iterable[bytes]:
@@ -442,38 +464,39 @@ class CassandraLog:
     async def _tell_newest(self) -> None:
         # The position is its write timestamp too: of several writers the furthest wins.
         position = self._positions.last
-        await self._session.write(PUT_NEWEST, (self._installation, position, position))
+        await self.session.write(PUT_NEWEST, (self.installation, position, position))
 
     async def _read_clock(self) -> None:
         before = time.time()
-        rows = await self._session.read(GET_CLOCK, ())
+        rows = await self.session.read(GET_CLOCK, ())
         self._set_offset(rows[0][0] / 1000 - (before + time.time()) / 2)
 
     # Reading.
 
     async def _where(self, activity_id: ActivityId) -> tuple[Bucket, Microseconds, bytes | None] | None:
-        rows = await self._session.read(GET_WHERE, (self._installation, *activity_id))
+        rows = await self.session.read(GET_WHERE, (self.installation, *activity_id))
         if not rows:
             return None
         *bucket, timestamp, hashed = rows[0]
         return Bucket(*bucket), timestamp, hashed
 
     async def _row(self, bucket: Bucket, timestamp: Microseconds, activity_id: ActivityId) -> Row | None:
-        rows = await self._session.read(GET_ROW, (*bucket, timestamp, *activity_id))
+        rows = await self.session.read(GET_ROW, (*bucket, timestamp, *activity_id))
         return rows[0] if rows else None
 
-    async def _find_row(self, activity_id: ActivityId) -> Row | None:
+    async def find_row(self, activity_id: ActivityId) -> Row | None:
+        """An activity as it is kept; None where there is none."""
         where = await self._where(activity_id)
         return None if where is None else await self._row(where[0], where[1], activity_id)
 
     async def get(self, activity_id: ActivityId) -> Activity | None:
         """See `ActivityLog.get`."""
-        row = await self._find_row(activity_id)
+        row = await self.find_row(activity_id)
         return None if row is None else _activity(row)
 
     async def origin(self, activity_id: ActivityId) -> bytes | None:
         """See `ActivityLog.origin`."""
-        row = await self._find_row(activity_id)
+        row = await self.find_row(activity_id)
         return None if row is None else row[9]
 
     async def page(
@@ -482,7 +505,7 @@ class CassandraLog:
         """See `ActivityLog.page`."""
         test = matcher(filters)
         piece = limit + 1 if test is None else PIECE
-        rows = walk(self._session, WALK_TIMELINE, homes, _span(filters, after), piece)
+        rows = walk(self.session, WALK_TIMELINE, homes, _span(filters, after), piece)
         return await _fill(rows, test, limit, piece, None)
 
     async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
@@ -497,7 +520,7 @@ class CassandraLog:
             )
             raise FieldErrors([Fault("q", message, Code.INACCESSIBLE_FIELD)])
         test = matcher(filters)
-        rows = walk(self._session, WALK_POSTINGS, self._best_terms(filters), _span(filters, after), PIECE)
+        rows = walk(self.session, WALK_POSTINGS, self._best_terms(filters), _span(filters, after), PIECE)
         return await _fill(rows, test, limit, min(limit + 1, FETCH_AT_ONCE), self._fetch)
 
     def _best_terms(self, filters: Filters) -> list[bytes]:
@@ -562,7 +585,7 @@ class CassandraLog:
             for start in range(0, len(slots), PARTITIONS_AT_ONCE)
         ]
         found = await asyncio.gather(
-            *(self._session.read(GET_ARRIVALS, (*each, after, limit + 1)) for each in asked)
+            *(self.session.read(GET_ARRIVALS, (*each, after, limit + 1)) for each in asked)
         )
         return [row for rows in found for row in rows]
 
@@ -589,7 +612,7 @@ class CassandraLog:
         """The newest position that this process knows of; others' may be some moments ahead."""
         if time.monotonic() - self._newest_read > NEWEST_SECONDS:
             self._newest_read = time.monotonic()
-            rows = await self._session.read(GET_STATE, (self._installation, "newest"))
+            rows = await self.session.read(GET_STATE, (self.installation, "newest"))
             self._newest = max(self._newest, rows[0][1] if rows else 0)
         return max(self._newest, self._positions.last)
 
@@ -601,43 +624,50 @@ class CassandraLog:
         row = None if where is None else await self._row(where[0], where[1], activity_id)
         if where is None or row is None:
             return None
-        bucket, timestamp, hashed = where
-        position = self._positions.take()
-        found = await self._session.compare_and_set(
-            PUT_DELETION, (self._installation, *activity_id, bucket.owner, position)
+        bucket, timestamp, _ = where
+        position = self._positions.take()[0]
+        found = await self.session.compare_and_set(
+            PUT_DELETION, (self.installation, *activity_id, bucket.owner, position)
         )
         first = position if found is None else int(found["deleted"])
         if first != position and self._positions.now() - first < self.overlap:
             return None  # somebody else is at it
         await self._audit(entry)
-        await self._session.write(
+        await self.session.write(
             PUT_ARRIVAL, _arrival(bucket, position, activity_id, timestamp, deleted=True)
         )
-        await self._blank_claim(hashed)
-        await self._session.write(DROP_ROW, (written(activity_id) + 1, *bucket, timestamp, *activity_id))
-        await self._drop_pointers(row)
+        await self.remove(row)
         self._note_newest()
         return Deletion(position, bucket.owner, activity_id)
+
+    async def remove(self, row: Row) -> None:
+        """Remove an activity and what leads to it."""
+        activity_id = ActivityId(*row[1:3])
+        where = await self._where(activity_id)
+        assert where is not None, "it was written before the row"
+        await self._blank_claim(where[2])
+        await self.session.write(DROP_ROW, (written(activity_id) + 1, *where[0], row[0], *activity_id))
+        await self._drop_pointers(row)
 
     async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
         """See `ActivityLog.erase`. A bucket after the other; one that is empty is taken off its owner's."""
         removed = 0
         for home in homes:
             while removed < limit:
-                found = await self._session.read(GET_A_BUCKET, (home,))
+                found = await self.session.read(GET_A_BUCKET, (home,))
                 if not found:
                     break
                 bucket = Bucket(home, *found[0])
                 piece = min(limit - removed, PIECE)
-                rows = await self._session.read(
+                rows = await self.session.read(
                     WALK_TIMELINE, (*bucket, *_EVERYTHING.upper, *_EVERYTHING.lower, piece)
                 )
                 await asyncio.gather(*(self._erase(row) for row in rows))
                 if rows:
                     after = max(written(ActivityId(*row[1:3])) for row in rows) + 1
-                    await self._session.write(DROP_ROWS, (after, *bucket, *rows[-1][:3]))
+                    await self.session.write(DROP_ROWS, (after, *bucket, *rows[-1][:3]))
                 if len(rows) < piece:
-                    await self._session.write(DROP_BUCKET, bucket)
+                    await self.session.write(DROP_BUCKET, bucket)
                 removed += len(rows)
         return removed
 
@@ -647,8 +677,8 @@ class CassandraLog:
         where = await self._where(activity_id)
         async with self._gate:
             # Written down as a deletion, so that its replay is recognised; nobody hears of it.
-            await self._session.compare_and_set(
-                PUT_DELETION, (self._installation, *activity_id, row[3], activity_id.position)
+            await self.session.compare_and_set(
+                PUT_DELETION, (self.installation, *activity_id, row[3], activity_id.position)
             )
             await self._blank_claim(where[2] if where else None)
             await self._drop_pointers(row)
@@ -656,13 +686,13 @@ class CassandraLog:
     async def _blank_claim(self, hashed: bytes | None) -> None:
         """A claim holds an activity's text too; that it was claimed stays."""
         if hashed is not None:
-            await self._session.compare_and_set(BLANK_CLAIM, (self._installation, hashed))
+            await self.session.compare_and_set(BLANK_CLAIM, (self.installation, hashed))
 
     async def _drop_pointers(self, row: Row) -> None:
         """Remove what leads to an activity across contacts and in the order of arrival."""
         timestamp, position, tail, owner = row[:4]
         after = written(ActivityId(position, tail)) + 1
-        await self._session.write(DROP_ARRIVAL, (after, owner, _slot(position), position, position, tail))
+        await self.session.write(DROP_ARRIVAL, (after, owner, _slot(position), position, position, tail))
         terms = self._terms(row[5], row[6], row[7], row[4])
         await asyncio.gather(
             *(self._drop_postings(term, after, (timestamp, position, tail)) for term in terms)
@@ -672,13 +702,23 @@ class CassandraLog:
         """From every bucket that may have it: which one it was, its writer alone knew."""
         for level in range(DEEPEST + 1):
             first = bucket_at(owner, level, place[0])
-            parts = await self._session.read(GET_BUCKETS_AT, first[:3])
+            parts = await self.session.read(GET_BUCKETS_AT, first[:3])
             for (part,) in parts:
-                await self._session.write(DROP_POSTING, (after, *first._replace(part=part), *place))
+                await self.session.write(DROP_POSTING, (after, *first._replace(part=part), *place))
 
 
 STATEMENTS = (
-    *(WALK_TIMELINE, WALK_POSTINGS, GET_ROW, GET_WHERE, GET_KEYS, GET_DELETION, GET_ARRIVALS, GET_STATE),
+    *(
+        WALK_TIMELINE,
+        WALK_POSTINGS,
+        GET_ROW,
+        GET_WHERE,
+        GET_TAIL,
+        GET_KEYS,
+        GET_DELETION,
+        GET_ARRIVALS,
+        GET_STATE,
+    ),
     *(
         GET_BUCKETS_AT,
         GET_CLOCK,
@@ -719,7 +759,7 @@ def _seconds_left(moment: Microseconds) -> int:
     return max(1, -((now() - moment) // 1_000_000))
 
 
-def _claim_values(draft: _Draft) -> tuple[Any, ...]:
+def _claim_values(draft: Draft) -> tuple[Any, ...]:
     lifetime = CLAIM_SECONDS if draft.expires is None else min(CLAIM_SECONDS, _seconds_left(draft.expires))
     described = (draft.source, draft.name, draft.object_type, draft.actor_type)
     return (
@@ -728,9 +768,9 @@ def _claim_values(draft: _Draft) -> tuple[Any, ...]:
     )
 
 
-def _claimed(row: Mapping[str, Any]) -> _Draft:
+def _claimed(row: Mapping[str, Any]) -> Draft:
     """The activity that a claim holds."""
-    return _Draft(
+    return Draft(
         ActivityId(row["position"], row["tail"]),
         Bucket(row["contact"], row["level"], row["start"], row["part"]),
         row["timestamp"],

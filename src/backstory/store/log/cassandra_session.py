@@ -35,6 +35,7 @@ from cassandra.query import (
     BatchStatement,
     BatchType,
     PreparedStatement,
+    SimpleStatement,
     Statement,
     dict_factory,
     tuple_factory,
@@ -44,6 +45,7 @@ from msgspec import Struct
 from backstory.errors import BackstoryError, SettingError, StorageError, Unavailable
 
 SCHEMA_VERSION = 1
+SCAN_PAGE = 5_000
 PORT = 9042
 READ_SECONDS = 6.0
 WRITE_SECONDS = 10.0
@@ -283,6 +285,11 @@ class CassandraSession:
         """A number from a row, at the start; 0 where there is none."""
         row = self.session.execute(self.statement(text), values).one()
         return (row and row[column]) or 0
+
+    def scan(self, text: str) -> list[tuple[Any, ...]]:
+        """All rows of a table, page by page. It blocks."""
+        statement = SimpleStatement(text, fetch_size=SCAN_PAGE, is_idempotent=True)
+        return list(self.session.execute(statement, timeout=60))
 
     def first_value(self, put: str, get: str, installation: str, name: str, value: str) -> str:
         """Keep a value unless there is one; the one that is kept."""
