@@ -44,8 +44,6 @@ def test_every_answer_is_as_documented(server: Installation) -> None:
                 "examples,coverage,fuzzing",
                 "--max-examples",
                 "6",
-                "--workers",
-                "2",
                 "--seed",
                 "20240501",
             ),
