@@ -166,7 +166,8 @@ def _follow(
 ) -> None:
     with _page(server, browser, cookie) as page, _others(server, contact, cookie, 99):
         page.goto(f"http://127.0.0.1:{server.port}/contacts/{contact}")
-        page.wait_for_function("document.querySelector('.live')._htmx?.sse")
+        while not page.evaluate("Boolean(document.querySelector('.live')._htmx?.sse)"):
+            time.sleep(0.05)
         page.keyboard.press("j")  # whoever reads: what is new waits behind the pill
         times = []
         for number in range(turns):

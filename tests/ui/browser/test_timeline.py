@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Page, expect
 
 from tests.http.wire import ACTIVITIES
-from tests.support import publish_request
+from tests.support import publish_request, wait_until
 from tests.ui.browser.conftest import Open
 from tests.ui.test_timeline import HOSTILE, hostile_context, moment, publish
 
@@ -44,6 +44,11 @@ def a_story(api: httpx.Client) -> int:
 
 def row(page: Page, name: str) -> object:
     return page.locator(".days .row").filter(has_text=name).first
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for something to be true in the page. Playwright's own way evaluates text there, which the page forbids."""
+    wait_until(lambda: page.evaluate(expression), what=expression)
 
 
 def test_a_click_opens_a_row_in_its_place(api: httpx.Client, open_page: Open) -> None:
@@ -80,10 +85,10 @@ def test_values_links_and_json_are_copied(api: httpx.Client, open_page: Open) ->
         expect(page.locator("#announcer")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == text
     failed.get_by_role("button", name="Copy link").click()
-    page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('/activities/'))")
+    until(page, "navigator.clipboard.readText().then((text) => text.includes('/activities/'))")
     failed.get_by_text("Raw JSON").click()
     failed.get_by_role("button", name="Copy JSON").click()
-    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('{\"Order id\"'))")
+    until(page, "navigator.clipboard.readText().then((text) => text.startsWith('{\"Order id\"'))")
 
 
 def test_filters_replace_the_timeline_and_the_back_button_works(api: httpx.Client, open_page: Open) -> None:
@@ -124,7 +129,7 @@ def test_new_rows_wait_behind_a_pill_and_move_nothing(api: httpx.Client, open_pa
     ]
     answer = api.post(f"{ACTIVITIES}/batch", json={"activities": items}).json()["results"][0]
     page = open_page(path=f"/contacts/{answer['contact_id']}")
-    page.wait_for_function("document.querySelector('.live')._htmx?.sse")
+    until(page, "document.querySelector('.live')._htmx?.sse != null")
     page.keyboard.press("j")
     page.keyboard.press("j")
     focused = page.evaluate("document.activeElement.innerText")
@@ -333,5 +338,5 @@ def test_the_layout_does_not_shift(api: httpx.Client, open_page: Open) -> None:
             }).observe({ type: "layout-shift", buffered: true });
         }"""
     )
-    page.wait_for_function("document.querySelector('.live')._htmx?.sse")
+    until(page, "document.querySelector('.live')._htmx?.sse != null")
     assert page.evaluate("window.shift") <= 0.05
