@@ -152,6 +152,13 @@ def test_a_field_that_is_sent_twice(names: tuple[str, str]) -> None:
     assert [fault.code for fault in caught.value.faults] == ["invalid_value"]
 
 
+@pytest.mark.parametrize("more", ["", '; filename="a.txt"'])
+def test_a_list_of_values_and_of_objects(more: str) -> None:
+    with pytest.raises(FieldErrors) as caught:
+        read(form_of(part("a[]", b"b", more), part("a[][b]", b"1")))
+    assert [(fault.field, fault.code) for fault in caught.value.faults] == [("a[][b]", "invalid_value")]
+
+
 def test_a_text_that_is_not_utf8() -> None:
     with pytest.raises(FieldErrors):
         read(form_of(part("a", b"\xff")))

@@ -122,6 +122,8 @@ def test_json_at_fault(check: Check, value: Any, fault: str) -> None:
         (STATUS, "", None),
         (check_decimal, "1.5", 1.5),
         (check_decimal, "", None),
+        (check_decimal, "0" * 5_000, 0),
+        (check_decimal, "-999999999999999", -999_999_999_999_999),
         (check_bool, "True", True),
         (check_bool, "0", False),
         (check_bool, "", None),

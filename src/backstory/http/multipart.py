@@ -216,7 +216,7 @@ def _step(
     fresh: Any = value if following is None else [] if following == "" else {}
     if isinstance(node, list) and step == "":
         # A new entry begins with a key that the last one has already.
-        if following is None or not node or steps[-1] in node[-1]:
+        if following is None or not node or (isinstance(node[-1], dict) and steps[-1] in node[-1]):
             node.append(fresh)
         return node[-1]
     if not isinstance(node, dict) or (following is None and step in node):

@@ -304,10 +304,10 @@ def _read_decimal(value: Any, path: str, faults: list[Fault]) -> float | int | N
         value = Number(value.strip())
     if not isinstance(value, Number) or not _DECIMAL.fullmatch(value):
         mismatch(faults, path, value, "number")
-    elif abs(float(value)) >= 1e15:
+    elif abs(number := float(value)) >= 1e15:
         fault(faults, path, Code.INVALID_VALUE, f"{shorten(value)} has more than 15 digits before the point.")
     else:
-        return int(value) if _INTEGER.fullmatch(value) else float(value)
+        return int(number) if _INTEGER.fullmatch(value) else number  # a float holds 15 digits exactly
     return 0
 
 
