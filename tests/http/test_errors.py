@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from backstory.model.checks import MAX_UNKNOWN
 from tests.http.test_publish import email
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import Installation, publish_request
@@ -253,6 +254,14 @@ def test_every_fault_of_a_query_at_once(api: httpx.Client) -> None:
         "cursor": "invalid_value",
         "colour": "invalid_field",
     }
+
+
+def test_faults_of_a_query_are_not_larger_than_their_cause(api: httpx.Client) -> None:
+    path = "/api/v2/contacts"
+    many = bad_query(api, path, "&".join(f"x{number}=1" for number in range(3_000)))
+    assert list(many.values()) == ["invalid_field"] * (MAX_UNKNOWN + 1)
+    repeated = api.get(f"{path}?{'colour=1&page=&' * 1_000}")
+    assert [error["field"] for error in repeated.json()["errors"]] == ["colour", "page"]
 
 
 @pytest.mark.parametrize("path", ["/api/v2/audit-log", "/api/v2/rejected-requests"])

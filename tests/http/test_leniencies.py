@@ -43,6 +43,7 @@ def test_the_last_of_a_repeated_parameter_counts(api: httpx.Client) -> None:
     path = f"/api/v2/contacts/{contact_id}/activities"
     assert len(api.get(f"{path}?per_page=1&per_page=100&per_page=2").json()) == 2
     assert len(api.get(f"{path}?name=nothing&name=Transaction+failed").json()) == 3
+    assert len(api.get(f"{path}?per_page=&per_page=x&per_page=2").json()) == 2
 
 
 def test_a_json_content_type_without_a_body(api: httpx.Client) -> None:

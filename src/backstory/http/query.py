@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from backstory.errors import Code, Fault, FieldErrors
 from backstory.http.message import Request
+from backstory.model.checks import MAX_UNKNOWN
 from backstory.model.json_text import shorten
 from backstory.model.moment import Microseconds, parse_moment
 from backstory.model.page import DEFAULT_PER_PAGE, MAX_PER_PAGE, Filters, Place, decode_cursor
@@ -39,31 +40,49 @@ class QueryReader:
         self._values: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
         known = tuple(known)
+        unknown: dict[str, None] = {}
         for sent, value in request.query():
             name = sent[1:] if sent.startswith("_") and sent[1:] in known else sent  # _updated_since
-            if name not in known:
-                message = f"There is no such parameter here; known: {', '.join(known)}."
-                self.faults.append(Fault(name[:100], message, Code.INVALID_FIELD))
-            elif "\0" in value or len(value) > MAX_QUERY_VALUE:
-                self._fault(name, f"It must have at most {MAX_QUERY_VALUE:,} characters and no U+0000.")
-            elif not value.strip():
-                self._fault(name, "It is blank; leave it out, or give it a value.")
-            else:
+            if name in known:
                 self._values.setdefault(name, []).append(value)
+            else:
+                unknown[name[:100]] = None
+        self._refuse_unknown(list(unknown), known)
+
+    def _refuse_unknown(self, names: Sequence[str], known: Sequence[str]) -> None:
+        listed = ", ".join(known)
+        for name in names[:MAX_UNKNOWN]:
+            message = f"There is no such parameter here; known: {listed}."
+            self.faults.append(Fault(name, message, Code.INVALID_FIELD))
+        if len(names) > MAX_UNKNOWN:
+            rest = f"There are {len(names) - MAX_UNKNOWN:,} more parameters that do not exist here."
+            self.faults.append(Fault("query", rest, Code.INVALID_FIELD))
 
     def _fault(self, name: str, message: str) -> None:
-        self.faults.append(Fault(name, message, Code.INVALID_VALUE))
+        fault = Fault(name, message, Code.INVALID_VALUE)
+        if fault not in self.faults:
+            self.faults.append(fault)
+
+    def _is_good(self, name: str, value: str) -> bool:
+        if "\0" in value or len(value) > MAX_QUERY_VALUE:
+            self._fault(name, f"It must have at most {MAX_QUERY_VALUE:,} characters and no U+0000.")
+        elif not value.strip():
+            self._fault(name, "It is blank; leave it out, or give it a value.")
+        else:
+            return True
+        return False
 
     def text(self, name: str) -> str | None:
-        """A parameter as it was sent."""
-        return self._values[name][-1] if name in self._values else None
+        """A parameter as it was sent, a repeated one as it was sent last."""
+        sent = self._values.get(name)
+        return sent[-1] if sent and self._is_good(name, sent[-1]) else None
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A parameter that may be repeated."""
         values = tuple(dict.fromkeys(self._values.get(name, ())))
         if len(values) > MAX_ALTERNATIVES:
             self._fault(name, f"It was given {len(values)} times; at most {MAX_ALTERNATIVES} are possible.")
-        return values
+        return tuple(value for value in values[:MAX_ALTERNATIVES] if self._is_good(name, value))
 
     def moment(self, name: str) -> Microseconds | None:
         """A time."""
