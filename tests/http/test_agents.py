@@ -131,6 +131,13 @@ def test_emails_are_unique_among_agents_and_contacts(api: httpx.Client) -> None:
     assert errors(api.post(AGENTS, json={}), 400) == {"email": "missing_field"}
 
 
+def test_null_counts_as_absent_in_a_new_agent(api: httpx.Client) -> None:
+    nothing = dict.fromkeys(("name", "ticket_scope", "occasional", "group_ids", "role_ids", "signature"))
+    answer = api.post(AGENTS, json={"email": email(), **nothing})
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["ticket_scope"], answer.json()["occasional"]) == (1, False)
+
+
 def test_a_contact_is_made_an_agent_and_keeps_number_and_timeline(api: httpx.Client) -> None:
     mail = email()
     contact = publish(api, publish_request(contact={"email": mail}))["contact_id"]
@@ -144,6 +151,26 @@ def test_a_contact_is_made_an_agent_and_keeps_number_and_timeline(api: httpx.Cli
     nameless = api.post("/api/v2/contacts", json={"name": "A", "phone": "+44 20 7946 0888"}).json()["id"]
     assert errors(api.put(f"/api/v2/contacts/{nameless}/make_agent"), 409) == {"email": "inconsistent_state"}
     assert api.put("/api/v2/contacts/99999999/make_agent").status_code == 404
+
+
+def test_the_contact_that_is_made_an_agent_is_answered_whole(api: httpx.Client) -> None:
+    label = unique("shoe size")
+    name = api.post("/api/v2/contact_fields", json={"label": label, "type": "custom_number"}).json()["name"]
+    picture = {"avatar": ("rachel.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+    made = api.post("/api/v2/contacts", data={"name": "Rachel", "email": email()}, files=picture).json()
+    answer = api.put(f"/api/v2/contacts/{made['id']}/make_agent").json()
+    assert answer["custom_fields"][name] is None
+    assert answer["avatar"]["id"] == made["avatar"]["id"]
+
+
+def test_a_deleted_contact_is_not_made_an_agent(api: httpx.Client) -> None:
+    path = (
+        f"/api/v2/contacts/{api.post('/api/v2/contacts', json={'name': 'A', 'email': email()}).json()['id']}"
+    )
+    assert api.delete(path).status_code == 204
+    assert api.put(f"{path}/make_agent").status_code == 405
+    assert api.put(f"{path}/restore").status_code == 204
+    assert api.put(f"{path}/make_agent").status_code == 200
 
 
 def test_a_removed_agent_is_a_contact_again_and_has_nothing_left(shared_server: Installation) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, NotFound
-from backstory.helpdesk.contacts import existing
+from backstory.helpdesk.contacts import existing, refuse_gone, with_fields
 from backstory.model.access import AuditEntry, Role
 from backstory.model.agent import AgentDetails, AgentFilters, Group
 from backstory.model.contact import Contact, NewContact
@@ -69,15 +69,18 @@ class Agents:
 
         Raises:
             NotFound: there is no such contact.
-            FieldErrors: 409, it has no email, is deleted, blocked, or an agent already.
+            MethodNotAllowed: it is deleted or blocked.
+            FieldErrors: 409, it has no email, or is an agent already.
         """
 
         def work(transaction: RecordsTransaction) -> tuple[Contact, AgentDetails]:
             connection = transaction.records
             contact = existing(connection, contact_id)
+            refuse_gone(contact)
             _refuse_as_agent(contact)
             agent = _make(connection, contact, dict(values), entry)
-            return existing(connection, contact.id), agent
+            (made,) = with_fields(connection, [existing(connection, contact.id)])
+            return made, agent
 
         return await self._records.write(work)
 
@@ -209,7 +212,6 @@ def _refuse_as_agent(contact: Contact) -> None:
     reasons = {
         "email": ("It has no email, which an agent needs.", contact.email is None),
         "id": (f"Contact {contact.id} is an agent already.", contact.is_agent),
-        "state": ("It is deleted or blocked.", contact.deleted or contact.blocked),
     }
     faults = [
         Fault(field, text, Code.INCONSISTENT_STATE) for field, (text, holds) in reasons.items() if holds

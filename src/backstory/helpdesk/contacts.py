@@ -250,10 +250,19 @@ def changeable(connection: Connection, contact_id: int) -> Contact:
         MethodNotAllowed: it is deleted, blocked, or an agent.
     """
     contact = existing(connection, contact_id)
-    if contact.deleted or contact.blocked:
-        raise MethodNotAllowed("Changing a contact that is deleted or blocked", ("GET", "DELETE"))
+    refuse_gone(contact)
     _refuse_agent(contact)
     return contact
+
+
+def refuse_gone(contact: Contact) -> None:
+    """Refuse to change a contact that is deleted or blocked.
+
+    Raises:
+        MethodNotAllowed: it is.
+    """
+    if contact.deleted or contact.blocked:
+        raise MethodNotAllowed("Changing a contact that is deleted or blocked", ("GET", "DELETE"))
 
 
 def _refuse_agent(contact: Contact) -> None:

@@ -16,6 +16,7 @@ from backstory.helpdesk.ticket_changes import (
     keep_uploads,
     locked_ticket,
     no_ticket,
+    refuse_unchangeable,
     write_with_files,
 )
 from backstory.helpdesk.tickets import status_changed
@@ -99,8 +100,15 @@ class Conversations:
             NotFound: there is none with this number.
             MethodNotAllowed: it cannot be changed.
         """
-        found = await self.get(conversation_id)
-        _refuse_reply(found)
+
+        def work(records: Connection) -> None:
+            found = _conversation(records, conversation_id)
+            ticket = tickets.select_ticket(records, found.ticket_id)
+            assert ticket is not None, "a conversation goes with its ticket"
+            refuse_unchangeable(ticket)
+            _refuse_reply(found)
+
+        await self._records.read(work)
 
     async def reply(
         self, ticket_id: int, new: NewReply, acting: Acting, uploads: Sequence[Upload] = ()

@@ -7,6 +7,7 @@ from typing import Any
 
 from backstory.errors import Code, Fault, NotFound
 from backstory.http.activities import contact_id_of
+from backstory.http.contacts import contact_answer
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
@@ -67,8 +68,14 @@ _READONLY = frozenset(
 )
 _OF_CONTACT_READONLY = frozenset({"active", "created_at", "updated_at", "last_login_at"})
 
-NEW_AGENT = check_object({**_OF_CONTACT, **_OF_AGENT}, _READONLY | {"contact"})
-MAKE_AGENT = check_object(_OF_AGENT, _READONLY | {"contact"})
+
+def _for_new(fields: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields as those of somebody new, where null counts as absent."""
+    return {name: field._replace(nullable=True) for name, field in fields.items()}
+
+
+NEW_AGENT = check_object(_for_new({**_OF_CONTACT, **_OF_AGENT}), _READONLY | {"contact"})
+MAKE_AGENT = check_object(_for_new(_OF_AGENT), _READONLY | {"contact"})
 _CHANGED_CONTACT = for_change(_OF_CONTACT)
 AGENT_CHANGE = check_object(
     {
@@ -129,7 +136,7 @@ async def make_agent(request: Request, services: Services) -> Response:
     given = {name: value for name, value in values.items() if value is not None}
     entry = request.audit("contact.make_agent", "agent")
     contact, agent = await services.agents.make_agent(contact_id_of(request), given, entry)
-    return json_response(contact.answer() | {"agent": agent.answer()})
+    return json_response(contact_answer(request, contact) | {"agent": agent.answer()})
 
 
 async def get_agent(request: Request, services: Services) -> Response:

@@ -156,7 +156,10 @@ CHAPTER = Chapter(
                 ),
             ),
             body="MakeAgent",
-            refusals={409: "`inconsistent_state`: no email, deleted, blocked, or an agent already."},
+            refusals={
+                405: "It is deleted or blocked.",
+                409: "`inconsistent_state`: no email, or an agent already.",
+            },
         ),
         agents.get_own_agent: Described(
             "Who am I?",

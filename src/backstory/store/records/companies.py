@@ -59,7 +59,7 @@ def _companies(connection: sa.Connection, query: sa.Select[Any]) -> list[Company
         domains[each.company_id].append(each.domain)
     fields = [name for name in Company.__struct_fields__ if name != "domains"]
     return [
-        Company(**{name: row._asdict()[name] for name in fields}, domains=tuple(domains[row.id]))
+        Company(**{name: getattr(row, name) for name in fields}, domains=tuple(domains[row.id]))
         for row in rows
     ]
 
