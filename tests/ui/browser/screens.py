@@ -44,6 +44,11 @@ def open_keys(page: Page) -> None:
     page.keyboard.press("?")
 
 
+def write_note(page: Page) -> None:
+    page.keyboard.press("n")
+    page.keyboard.type("He called twice this morning.")
+
+
 def nothing(page: Page) -> None:
     return
 
@@ -105,14 +110,20 @@ def screens(story: Story, ticket: int, empty: int, hostile: int) -> dict[str, tu
         "contact-narrowed": (f"{contact}?source=shopify&q=order", nothing),
         "contact-nothing-matches": (f"{contact}?q=nothing", nothing),
         "contact-empty": (f"/contacts/{empty}", nothing),
+        "contact-edit": (f"{contact}/edit", nothing),
+        "contact-merge": (f"{contact}/merge?other={empty}", nothing),
+        "contact-erase": (f"/contacts/{empty}/erase", nothing),
         "contact-hostile": (f"/contacts/{hostile}", nothing),
         "shortcuts": (contact, open_keys),
         "activity": (f"/activities/{story.failed_id}", nothing),
         "activities": ("/activities?name=Transaction+failed", nothing),
         "admin-agents": ("/admin/agents", nothing),
+        "admin-agent": ("/admin/agents/2", nothing),
         "admin-keys": ("/admin/keys", nothing),
         "admin-sources": ("/admin/sources", nothing),
         "admin-rejected": ("/admin/rejected", nothing),
+        "tickets-nothing-matches": ("/tickets?q=nothing-has-this", nothing),
+        "ticket-note": (f"/tickets/{ticket}", write_note),
         "not-found": ("/nothing-here", nothing),
     }
 
@@ -160,7 +171,11 @@ def take(server: Installation, folder: Path, only: list[str]) -> None:
             context = browser.new_context(base_url=server.url, viewport=SIZE, color_scheme=scheme)
             context.add_cookies(cookies)  # type: ignore[arg-type]
             page = context.new_page()
-            for name, path in (("sign-in", "/sign-in"), ("support", "/support/new")):
+            for name, path in (
+                ("sign-in", "/sign-in"),
+                ("support", "/support/new"),
+                ("support-thanks", "/support/thanks?ticket=6"),
+            ):
                 if not only or name in only:
                     page.goto(path)
                     page.screenshot(path=folder / f"{name}-{scheme}.png")
