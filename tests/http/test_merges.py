@@ -289,6 +289,59 @@ def test_taken_away_emails_of_a_merged_contact_are_free(api: httpx.Client) -> No
     assert whose(api, email=other["email"]) == third["id"]
 
 
+def test_an_email_that_was_taken_away_since_is_given_back_where_it_is_free(api: httpx.Client) -> None:
+    one, other = made(api), made(api)
+    (number,) = merged(api, one["id"], other["id"], email=other["email"])
+    changed(api, one["id"], other_emails=[])
+    undo(api, number)
+    assert shown(read(api, one["id"])) == shown(one)
+    assert whose(api, email=one["email"]) == one["id"]
+    assert whose(api, email=other["email"]) == other["id"]
+
+
+def test_an_email_that_a_third_has_since_is_not_given_back(api: httpx.Client) -> None:
+    one, other = made(api, phone="+44 20 7946 5041"), made(api)
+    (number,) = merged(api, one["id"], other["id"], email=other["email"])
+    changed(api, one["id"], other_emails=[])
+    third = made(api, email=one["email"])
+    undo(api, number)
+    emails = [read(api, each["id"])["email"] for each in (one, other, third)]
+    assert emails == [None, other["email"], third["email"]]
+    assert whose(api, email=other["email"]) == other["id"]
+
+
+def test_a_chosen_email_stays_where_the_one_before_is_not_to_be_had(api: httpx.Client) -> None:
+    one, other, chosen = made(api), made(api), email()
+    (number,) = merged(api, one["id"], other["id"], email=chosen)
+    changed(api, one["id"], other_emails=[])
+    made(api, email=one["email"])
+    undo(api, number)
+    assert read(api, one["id"])["email"] == chosen
+    assert whose(api, email=chosen) == one["id"]
+
+
+def test_a_number_that_was_replaced_since_finds_the_secondary_again(api: httpx.Client) -> None:
+    number, later = "+44 20 7946 5042", "+44 20 7946 5043"
+    one, other = made(api), made(api, phone=number)
+    (merge_id,) = merged(api, one["id"], other["id"])
+    changed(api, one["id"], phone=later)
+    undo(api, merge_id)
+    assert (read(api, one["id"])["phone"], read(api, other["id"])["phone"]) == (later, number)
+    assert (whose(api, phone=later), whose(api, phone=number)) == (one["id"], other["id"])
+    assert [each["id"] for each in listed(api, phone=number)] == [other["id"]]
+
+
+def test_a_company_that_is_gone_since_is_not_given_back(api: httpx.Client) -> None:
+    gone, chosen = (
+        api.post("/api/v2/companies", json={"name": unique("Company ")}).json()["id"] for _ in range(2)
+    )
+    one, other = made(api, company_id=gone), made(api)
+    (number,) = merged(api, one["id"], other["id"], company_ids=[chosen])
+    assert api.delete(f"/api/v2/companies/{gone}").status_code == 204
+    undo(api, number)
+    assert read(api, one["id"])["company_id"] is None
+
+
 # Concurrency.
 
 

@@ -21,6 +21,7 @@ from backstory.store.records.homes import select_home_ids, select_survivors
 from backstory.store.records.lookups import replace_custom_values, replace_name_words, replace_tags
 from backstory.store.records.tables import (
     LISTED,
+    companies,
     contact_companies,
     contact_merges,
     contact_phones,
@@ -101,14 +102,14 @@ def _fill(
         if primary.custom_fields.get(name) is None
     }
     tags = [tag for tag in secondary.tags if tag not in primary.tags]
-    companies = _add_companies(connection, primary.id, secondary.id)
+    joined = _add_companies(connection, primary.id, secondary.id)
     values: dict[str, Any] = {name: after for name, (_, after) in fields.items()}
     if custom:
         values["custom_fields"] = {**primary.custom_fields, **{n: after for n, (_, after) in custom.items()}}
     if tags:
         values["tags"] = [*primary.tags, *tags]
     _write(connection, primary.id, values, now)
-    return MergeChanges(fields, custom, tuple(tags), companies)
+    return MergeChanges(fields, custom, tuple(tags), joined)
 
 
 def _add_companies(connection: sa.Connection, primary_id: int, secondary_id: int) -> tuple[int, ...]:
@@ -229,7 +230,9 @@ def _take_back(
     """Give a contact back what it had, where it still has what the merge put there."""
     old = primary._asdict()
     values: dict[str, Any] = {
-        name: before for name, (before, after) in changes.fields.items() if old[name] == after
+        name: _given_back(connection, primary.id, name, before, after, now)
+        for name, (before, after) in changes.fields.items()
+        if old[name] == after
     }
     custom = dict(primary.custom_fields)
     for name, (before, after) in changes.custom_fields.items():
@@ -248,8 +251,28 @@ def _take_back(
     connection.execute(identifiers.delete().where(claimed, identifiers.c.contact_id == primary.id))
 
 
+def _given_back(
+    connection: sa.Connection, contact_id: int, name: str, before: Any, after: Any, now: Microseconds
+) -> Any:
+    """What a field had before a merge, or the next best where that is not to be had any more."""
+    if name == "company_id" and before is not None:
+        return connection.scalar(sa.select(companies.c.id).where(companies.c.id == before))
+    if name not in UNIQUE_FIELDS or before is None:
+        return before
+    kind, key = UNIQUE_FIELDS[name]
+    row = {"key": key(before), "kind": kind, "value": before, "contact_id": contact_id, "created_at": now}
+    insert_if_absent(connection, identifiers, [row])  # it may have been given up since, and be free
+    held = set(connection.scalars(_identifiers_of(connection, contact_id)))
+    if key(before) in held:
+        return before
+    return after if key(after) in held else None
+
+
 def _keep_shown(connection: sa.Connection, merge: Merge, region: str | None) -> None:
-    """Give the primary the identifiers that it still shows and that were the secondary's: they were chosen since."""
+    """Give the primary the identifiers that it still shows and that were the secondary's: they were chosen since.
+
+    Numbers that were given up since are the secondary's again: several contacts may have one.
+    """
     primary = connection.execute(sa.select(contacts).where(contacts.c.id == merge.primary_id)).one()._asdict()
     homes = select_home_ids(connection, merge.secondary_id)
     for name, (_, key) in UNIQUE_FIELDS.items():
@@ -260,9 +283,11 @@ def _keep_shown(connection: sa.Connection, merge: Merge, region: str | None) -> 
         if moved.rowcount:
             same = sa.and_(contacts.c.id.in_(homes), contacts.c[name] == primary[name])
             connection.execute(contacts.update().where(same).values({name: None}))
-    numbers = {phone_key(primary[name], region) for name in ("phone", "mobile") if primary[name]}
-    query = sa.select(contact_phones.c.number).where(contact_phones.c.contact_id == merge.primary_id)
-    keep_numbers(connection, merge.primary_id, numbers - set(connection.scalars(query)))
+    shown = sa.select(contacts).where(contacts.c.id.in_((merge.primary_id, *homes)))
+    for row in connection.execute(shown).all():
+        numbers = {phone_key(number, region) for number in (row.phone, row.mobile) if number}
+        query = sa.select(contact_phones.c.number).where(contact_phones.c.contact_id == row.id)
+        keep_numbers(connection, row.id, numbers - set(connection.scalars(query)))
 
 
 def select_merges(connection: sa.Connection, contact_id: int, limit: int, offset: int) -> list[Merge]:
