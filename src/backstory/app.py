@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -208,6 +209,32 @@ class _Uvicorn(uvicorn.Server):
             log.info("serving", address=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets for every address of `host`; who connects is refused until the server listens on them.
+
+    Raises:
+        SettingError: they cannot be had.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            bound.append(socket.socket(family, kind, protocol))
+            bound[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound[-1].bind(address)
+    except OSError as error:
+        for each in bound:
+            each.close()
+        raise SettingError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): choose another address with BACKSTORY_HOST"
+            " (--host) and BACKSTORY_PORT (--port)"
+        ) from error
+    return bound
+
+
 def _serve_metrics(address: tuple[str, int], metrics: Metrics) -> None:
     """Serve the metrics alone at an address of their own, from a thread that ends with the process.
 
@@ -231,6 +258,7 @@ def serve(settings: Settings) -> None:
         OperatorError: a setting or the storage is wrong.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
+    sockets = _bind(settings.host, settings.port)
     store = open_store(settings, committer=committer(settings))
     AttachmentFiles(settings.attachments).make_folder()
     server = Server(settings, store)
@@ -238,8 +266,6 @@ def serve(settings: Settings) -> None:
         _serve_metrics(settings.metrics_address, server.services.metrics)
     config = uvicorn.Config(
         server,
-        host=settings.host,
-        port=settings.port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -252,4 +278,4 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=30,
         backlog=4096,
     )
-    _Uvicorn(config, server).run()
+    _Uvicorn(config, server).run(sockets)

@@ -36,6 +36,8 @@ def back_up(source: Path, target: Path, show: Show) -> int:
         raise StorageError(f"there is no database {source}")
     if target.exists():
         raise StorageError(f"{target} exists already; a backup never overwrites a file")
+    if not target.parent.is_dir():
+        raise StorageError(f"the folder {target.parent} does not exist: make it, or name another file")
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:

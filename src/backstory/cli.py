@@ -280,6 +280,8 @@ def backup(file: Path, database: str | None) -> None:
         with progress_bar("Backing up", source.stat().st_size if source.exists() else None) as show:
             size = sqlite_backup.back_up(source, file, show)
     click.echo(f"{file}: {size:,} bytes, verified.", err=True)
+    if settings.attachments.is_dir():
+        click.echo(f"The attachments are not in it: copy the folder {settings.attachments} now.", err=True)
     if settings.activity_log is not None:
         click.echo(
             f"The activity log is not in it: back up {settings.activity_log} with its own tools.", err=True

@@ -50,6 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
         _settings,
         _clock,
         _disk,
+        _attachments,
         _database,
     )
     return [finding for look in looks for finding in look(settings)]
@@ -123,6 +124,20 @@ def _sync_milliseconds(folder: Path) -> float:
     finally:
         os.close(descriptor)
         path.unlink()
+
+
+def _attachments(settings: Settings) -> Iterator[Finding]:
+    folder = settings.attachments
+    if not folder.exists():
+        yield Finding("note", "attachments", f"{folder} does not exist yet; 'backstory serve' makes it")
+    elif not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(
+            "bad",
+            "attachments",
+            f"{folder} is no folder that this user can write: change its owner or mode, or set another one",
+        )
+    else:
+        yield Finding("ok", "attachments", f"{folder}; a backup wants it beside the database's")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

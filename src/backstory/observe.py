@@ -12,6 +12,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class _FromLibraries(logging.Handler):
+    """Tells what libraries tell to the standard library's log (the HTTP server, of a request that is none), as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )
+
+
 def configure_logs(level: str, *, human: bool, stream: TextIO | None = None) -> None:
     """Logs on standard error: one JSON object a line, or (`human`) lines for a terminal. Once, at start."""
     # The console's own tracebacks show local variables: bodies, and with them people.
@@ -32,6 +41,9 @@ def configure_logs(level: str, *, human: bool, stream: TextIO | None = None) -> 
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _FromLibraries) for handler in root.handlers):
+        root.addHandler(_FromLibraries(logging.WARNING))
 
 
 def is_for_people(log_format: str) -> bool:

@@ -34,6 +34,7 @@ def test_a_backup_under_load_is_whole(server: Installation, tmp_path: Path) -> N
     after_size = len(load.answered)
     load.stop()
     assert "verified" in done.stderr
+    assert "The attachments are not in it" in done.stderr
     assert copy.stat().st_mode & 0o077 == 0
     check_sound(copy)
     there = stored(copy)
@@ -47,7 +48,7 @@ def test_a_backup_under_load_is_whole(server: Installation, tmp_path: Path) -> N
 def test_what_a_backup_refuses(installation: Installation, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_text("precious")
-    for target, words in ((there, "exists already"), (tmp_path / "no" / "folder", "no")):
+    for target, words in ((there, "exists already"), (tmp_path / "no" / "folder", "does not exist")):
         done = here(installation, "backup", str(target))
         assert done.returncode == 1
         assert words in done.stderr

@@ -50,6 +50,19 @@ def test_no_folder(tmp_path: Path) -> None:
     assert "make it, or set another database" in done.stdout
 
 
+def test_where_attachments_go(tmp_path: Path) -> None:
+    there, file = tmp_path / "files", tmp_path / "file"
+    assert "attachments does not exist yet" in " ".join(run(tmp_path, "doctor").stdout.split())
+    there.mkdir()
+    assert "a backup wants it" in " ".join(
+        run(tmp_path, "doctor", BACKSTORY_ATTACHMENTS=str(there)).stdout.split()
+    )
+    file.touch()
+    done = run(tmp_path, "doctor", BACKSTORY_ATTACHMENTS=str(file))
+    assert done.returncode == 1
+    assert "set another one" in " ".join(done.stdout.split())
+
+
 def test_a_damaged_database(installation: Installation) -> None:
     with installation.database.open("r+b") as file:
         file.seek(4096)

@@ -107,8 +107,18 @@ def test_a_server_that_was_killed_leaves_no_lock(installation: Installation) -> 
 def test_a_port_in_use_is_named(server: Installation, tmp_path: Path) -> None:
     port = str(urlsplit(server.url).port)
     done = serve(server, "--port", port, "--database", f"sqlite:///{tmp_path}/other.db")
-    assert done.returncode != 0
-    assert port in done.stderr
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert "BACKSTORY_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "other.db").exists(), "nothing was opened or made"
+
+
+def test_a_host_that_there_is_not_is_named(installation: Installation) -> None:
+    done = serve(installation, "--host", "nobody.invalid")
+    assert done.returncode == 1
+    assert "nobody.invalid" in done.stderr
+    assert "BACKSTORY_HOST" in done.stderr
     assert "Traceback" not in done.stderr
 
 

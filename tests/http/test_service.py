@@ -146,6 +146,9 @@ def test_logs_are_one_object_a_line(installation: Installation) -> None:
     with server.client() as api:
         published = api.post(ACTIVITIES, json=publish_request(contact={"email": email()}))
         refused = api.post(ACTIVITIES, json={})
+    with RawConnection(server.url) as raw:  # what is no HTTP is told by the library that reads it
+        raw.send(b"\x16\x03\x01 rachel@example.com\r\n\r\n")
+        wait_until(lambda: "Invalid HTTP request" in server.log_text())
     server.stop()
     lines = [json.loads(line) for line in server.log_text().splitlines()]
     requests = {line["request_id"]: line for line in lines if line["event"] == "request"}
@@ -153,6 +156,8 @@ def test_logs_are_one_object_a_line(installation: Installation) -> None:
     assert (line["method"], line["route"], line["status"]) == ("POST", ACTIVITIES, 200)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", line["timestamp"])
     assert requests[refused.headers["X-Request-Id"]]["status"] == 400
+    assert [line["logger"] for line in lines if "Invalid HTTP" in line["event"]] == ["uvicorn.error"]
+    assert "rachel" not in server.log_text()
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [("none", []), ("faults", [400])])

@@ -463,7 +463,9 @@ def _lock_owner(path: Path, ownership: Ownership) -> int | None:
         os.close(lock)
         if ownership is Ownership.IF_FREE:
             return None
-        raise StorageError(f"another server is using {path}; one SQLite file serves one process") from None
+        raise StorageError(
+            f"another server is using {path}: stop it first; one SQLite file serves one process"
+        ) from None
     return lock
 
 
