@@ -75,6 +75,14 @@ _PASSING = frozenset(
     {"25006", "25P03", "28P01", "28000", "3D000", "42501", "55P03", "BS001", "40001", "40P01"}
 )
 
+_DRIVER_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -252,7 +260,8 @@ class PostgresDatabase:
             raise answer from error
         finally:
             if acquired is not None and self._pool is not None:
-                await self._pool.release(acquired, timeout=1)
+                with suppress(*_DRIVER_ERRORS):  # it is lost, and the pool has let go of it
+                    await self._pool.release(acquired, timeout=1)
 
     async def _connections(self) -> asyncpg.Pool[asyncpg.Record]:
         if self._pool is None:
@@ -310,13 +319,7 @@ class PostgresDatabase:
             raise Unavailable("The service is stopping.")
         try:
             return await call()
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            sa.exc.SQLAlchemyError,
-        ) as error:
+        except (*_DRIVER_ERRORS, sa.exc.SQLAlchemyError) as error:
             raise translate(error) from error
 
     async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
@@ -401,7 +404,7 @@ def _is_lost(error: BaseException) -> bool:
     code = sqlstate(error)
     if code is not None:
         return code[:2] == "08" or code in ("57P01", "57P02", "57P03")
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncio.CancelledError)
+    return isinstance(error, (*_DRIVER_ERRORS, asyncio.CancelledError))
 
 
 def translate(error: BaseException, message: str = CANNOT) -> BaseException:
@@ -410,8 +413,7 @@ def translate(error: BaseException, message: str = CANNOT) -> BaseException:
         return error
     code = sqlstate(error)
     if code is None:
-        driver = OSError | TimeoutError | asyncpg.InterfaceError | sa.exc.SQLAlchemyError
-        if not isinstance(error, driver):
+        if not isinstance(error, (*_DRIVER_ERRORS, sa.exc.SQLAlchemyError)):
             return error
         passes = True
     else:
