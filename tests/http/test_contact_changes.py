@@ -353,6 +353,22 @@ def test_nobody_has_these_numbers(api: httpx.Client, call: str, number: str) -> 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_a_mandatory_custom_field_is_never_blank(server: Installation) -> None:
+    with server.client() as api:
+        field = {"label": "Loyalty", "type": "custom_text", "required_for_agents": True}
+        assert api.post("/api/v2/contact_fields", json=field).status_code == 201
+        blank = {"custom_fields": {"cf_loyalty": " "}}
+        new = {"name": "Rachel", "email": email()}
+        at_fault = {"custom_fields.cf_loyalty": "invalid_value"}
+        assert errors(api.post(CONTACTS, json=new | blank), 400) == at_fault
+        form = {**new, "custom_fields[cf_loyalty]": ""}
+        parts = {name: (None, value) for name, value in form.items()}
+        assert errors(api.post(CONTACTS, files=parts), 400) == at_fault
+        contact = made(api, custom_fields={"cf_loyalty": "gold"})
+        assert errors(change(api, contact["id"], **blank), 400) == at_fault
+        assert changed(api, contact["id"], job_title="Chef")["custom_fields"] == {"cf_loyalty": "gold"}
+
+
 def test_the_audit_log_names_fields_and_no_values(api: httpx.Client) -> None:
     contact = made(api)
     changed(api, contact["id"], name="Very Secret", tags=["secret"])

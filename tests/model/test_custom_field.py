@@ -76,6 +76,9 @@ def test_what_is_mandatory() -> None:
     assert read({"custom_fields": {}}, fields=fields, change=True) == ({}, {})
     taken_away = read({"custom_fields": {"cf_text": None}}, fields=fields, change=True)
     assert taken_away[1] == {"custom_fields.cf_text": "invalid_value"}
+    for change in (False, True):
+        blank = read({"custom_fields": {"cf_text": " "}}, fields=fields, change=change)
+        assert blank[1] == {"custom_fields.cf_text": "invalid_value"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from backstory.errors import Code, Fault
 from backstory.model.checks import (
     Check,
     Field,
@@ -91,10 +92,26 @@ _CHECKS = {
 
 def custom_fields_field(fields: Sequence[CustomField], *, change: bool = False) -> Field:
     """The key `custom_fields` of something new, or of a change of it, on an installation with these fields."""
-    known = {field.name: Field(field.check, required=field.required) for field in fields}
+    known = {
+        field.name: Field(_filled(field.check) if field.required else field.check, required=field.required)
+        for field in fields
+    }
     if change:
         return Field(check_object(for_change(known)), nullable=False)
     return Field(check_object(known), required=any(field.required for field in fields))
+
+
+def _filled(check: Check) -> Check:
+    """The same check of a field that must have a value: a blank one is at fault."""
+
+    def read(value: Any, path: str, faults: list[Fault]) -> Any:
+        before = len(faults)
+        taken = check(value, path, faults)
+        if taken is None and len(faults) == before:
+            faults.append(Fault(path, "It is blank, and must have a value.", Code.INVALID_VALUE))
+        return taken
+
+    return Check(read, check.schema)
 
 
 ANY_CUSTOM_FIELDS = Field(Check(check_object({}).read, {"type": "object"}))
