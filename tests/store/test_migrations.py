@@ -145,6 +145,7 @@ async def test_agents_of_an_older_database_become_contacts_and_names_are_found(
         await database.close()
     with closing(sqlite3.connect(str(path))) as connection:
         connection.executescript(OLDER)
+        connection.execute("DROP TABLE erased")  # which the first logs did not have
     database = SqliteDatabase(path)
     database.open()
     await database.close()
@@ -157,6 +158,7 @@ async def test_agents_of_an_older_database_become_contacts_and_names_are_found(
         assert people == [(1, "zoe grun", 0), (2, "admin", 1), (3, "agent", 1)]
         words = connection.execute("SELECT word FROM name_words WHERE record_id = 1 ORDER BY word").fetchall()
         assert words == [("grun",), ("zoe",)]
+        assert connection.execute("SELECT position, tail FROM erased").fetchall() == []
 
 
 START = """
