@@ -67,12 +67,13 @@ async def _fill(settings: Settings, access: Path, show: Callable[[float, str], N
             await set_minor_units(store.records, source, True, _entry("source.update"))
         password = f"demo-{secrets.token_hex(4)}"
         agent_id, key = await _let_in(store, password)
-        ticket = await open_tickets(store, settings.attachments, agent_id, _entry("ticket.create"))
+        ticket, contact = await open_tickets(store, settings.attachments, agent_id, _entry("ticket.create"))
     finally:
         await store.close()
     partial = access.with_suffix(".partial")
     partial.touch(mode=0o600)
-    partial.write_text(json.dumps({"email": EMAIL, "password": password, "key": key, "ticket": ticket}))
+    told = {"email": EMAIL, "password": password, "key": key, "ticket": ticket, "contact": contact}
+    partial.write_text(json.dumps(told))
     filling.replace(database)
     partial.replace(access)
     _remove(filling)
@@ -130,7 +131,7 @@ async def _let_in(store: Store, password: str) -> tuple[int, str]:
 
 def _welcome(settings: Settings, access: dict[str, Any]) -> str:
     address = f"http://{settings.host}:{settings.port}"
-    key = access["key"]
+    key, contact = access["key"], access.get("contact", 1)  # folders that were filled earlier do not say it
     return f"""
 Backstory, with a demo shop, at {address}
 
@@ -152,9 +153,9 @@ Which customer has this order?
 
   curl -u {key}:X '{address}/api/v2/contact-activities?ref=4711'
 
-Read the timeline of the contact_id in the answer (here 1):
+Read this customer's timeline, what you published at its top:
 
-  curl -u {key}:X '{address}/api/v2/contacts/1/activities?per_page=5'
+  curl -u {key}:X '{address}/api/v2/contacts/{contact}/activities?per_page=5'
 
 Stop with Ctrl-C. To begin afresh, remove the folder {_file(settings).parent}.
 """

@@ -40,8 +40,8 @@ TICKETS = (
 """The last one is the story's."""
 
 
-async def open_tickets(store: Store, directory: Path, agent_id: int, entry: AuditEntry) -> int:
-    """Open them; the number of the last one."""
+async def open_tickets(store: Store, directory: Path, agent_id: int, entry: AuditEntry) -> tuple[int, int]:
+    """Open them; the numbers of the last one and of its requester."""
     tickets = Tickets(store.records, AttachmentFiles(directory), lambda: None)
     opened = [await tickets.create(new, Acting(agent_id, entry)) for new in TICKETS]
-    return opened[-1].id
+    return opened[-1].id, opened[-1].requester_id
