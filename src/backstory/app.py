@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -278,4 +279,5 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=30,
         backlog=4096,
     )
-    _Uvicorn(config, server).run(sockets)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is done: Ctrl-C is no failure
+        _Uvicorn(config, server).run(sockets)

@@ -85,8 +85,9 @@ def test_sigint_is_a_stop_too(server: Installation) -> None:
     process = server.process
     assert process is not None
     os.kill(process.pid, signal.SIGINT)
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
     assert "Traceback" not in server.log_text()
+    assert "Aborted" not in server.log_text()
 
 
 def test_a_second_server_is_refused(server: Installation) -> None:
