@@ -14,8 +14,9 @@ import pysqlite3 as sqlite3
 
 from backstory import __version__
 from backstory.config import PostgresUrl, Settings
-from backstory.errors import StorageError
+from backstory.errors import SettingError, StorageError
 from backstory.store import migrations
+from backstory.store.log.cassandra_session import read_address
 from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
@@ -52,6 +53,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk,
         _attachments,
         _database,
+        _activity_log,
     )
     return [finding for look in looks for finding in look(settings)]
 
@@ -160,6 +162,19 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "note", "database", f"{path} can be read by other users of this machine: chmod 600 {path}"
         )
+
+
+def _activity_log(settings: Settings) -> Iterator[Finding]:
+    """Of a cluster only the address: what is wrong with its nodes is told by their own tools, and by a start."""
+    if settings.activity_log is None:
+        return
+    try:
+        read_address(settings.activity_log.url)
+    except SettingError as error:
+        yield Finding("bad", "activity log", str(error))
+        return
+    advice = "not looked at from here: 'nodetool status' tells of its nodes"
+    yield Finding("note", "activity log", f"on {settings.activity_log}; {advice}")
 
 
 def _postgres(database: PostgresUrl) -> Iterator[Finding]:

@@ -63,6 +63,17 @@ def test_where_attachments_go(tmp_path: Path) -> None:
     assert "set another one" in " ".join(done.stdout.split())
 
 
+def test_a_log_on_a_cluster(tmp_path: Path) -> None:
+    database = "postgresql://b:SECRET@127.0.0.1:1/b"
+    for url, words in (
+        ("cassandra://b:SECRET@127.0.0.1/backstory", "'nodetool status' tells of its nodes"),
+        ("cassandra://b:SECRET@127.0.0.1/", "the keyspace is ''"),
+    ):
+        done = run(tmp_path, "doctor", BACKSTORY_DATABASE=database, BACKSTORY_ACTIVITY_LOG=url)
+        assert words in " ".join(done.stdout.split())
+        assert "SECRET" not in done.stdout + done.stderr
+
+
 def test_a_damaged_database(installation: Installation) -> None:
     with installation.database.open("r+b") as file:
         file.seek(4096)
