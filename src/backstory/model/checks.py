@@ -76,8 +76,10 @@ def fault(faults: list[Fault], path: str, code: Code, message: str) -> None:
 def mismatch(faults: list[Fault], path: str, value: Any, wanted: str) -> None:
     """Add the fault of a wrong JSON type."""
     shown = value.name if isinstance(value, Upload) else value
-    sent = f"{json_type(value)} {shorten(shown)}"
-    fault(faults, path, Code.DATATYPE_MISMATCH, f"It should be of type {wanted}; a {sent} was sent.")
+    kind = json_type(value)
+    article = "an" if kind in ("array", "object") else "a"
+    message = f"It should be of type {wanted}; {article} {kind} {shorten(shown)} was sent."
+    fault(faults, path, Code.DATATYPE_MISMATCH, message)
 
 
 # Objects.

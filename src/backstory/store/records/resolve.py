@@ -99,7 +99,7 @@ class Resolution(ABC):
         """
         identifiers = publication.identifiers
         if identifiers[0].kind is Kind.ID and identifiers[0].key not in self._owners:
-            message = f"there is no contact {identifiers[0].value}"
+            message = f"There is no contact {identifiers[0].value}."
             raise FieldErrors([Fault("contact.id", message, Code.INVALID_VALUE)])
         match = decide(identifiers, self._owners, self._numbers)
         holder = match.holder or self._create(publication, match)
