@@ -76,7 +76,7 @@ def test_blank_fields_are_null_and_lists_empty(api: httpx.Client) -> None:
     ):
         assert contact[name] is None, name
     assert contact["tags"] == contact["other_emails"] == contact["other_companies"] == []
-    assert contact["custom_fields"] == {}
+    assert set(contact["custom_fields"].values()) <= {None}, "other tests have made fields on this server"
 
 
 def test_a_contact_that_a_publication_made_has_the_same_keys(api: httpx.Client) -> None:
