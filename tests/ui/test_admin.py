@@ -94,8 +94,10 @@ def test_sources_tell_how_they_do(server: Installation) -> None:
     publish(server, server.admin_key, source={"name": "erp & co"})
     assert publish(server, server.source_key, actor={}).status_code == 400
     with signed_in(server, "admin") as admin:
-        rows = rows_of(admin.get("/admin/sources").text)
-        assert [cell.strip() for cell in rows["shopify"][2:5]] == ["1", "2", "1"]
+        wait_until(
+            lambda: sources_of(admin)["shopify"][2:5] == ["1", "2", "1"], what="the index and the refusal"
+        )
+        rows = sources_of(admin)
         assert "Heard" in rows["shopify"][1]
         assert "No key of its own" in rows["erp & co"][0]
         answer = admin.submit("/admin/sources", page="/admin/sources", name="erp & co", minor_units="yes")
@@ -103,6 +105,11 @@ def test_sources_tell_how_they_do(server: Installation) -> None:
         assert "In cents" in rows_of(admin.get("/admin/sources").text)["erp & co"][5]
         admin.submit("/admin/sources", page="/admin/sources", name="erp & co", minor_units="no")
         assert "As sent" in rows_of(admin.get("/admin/sources").text)["erp & co"][5]
+
+
+def sources_of(admin: Visitor) -> dict[str, list[str]]:
+    rows = rows_of(admin.get("/admin/sources").text)
+    return {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
 
 
 def rows_of(page: str) -> dict[str, list[str]]:

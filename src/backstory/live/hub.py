@@ -178,7 +178,10 @@ class Hub:
         self._wake.clear()
         more, after = True, max(0, self._position - self._log.overlap)
         while more:
-            arrivals = await self._log.all_arrivals(after, FEED_PIECE, frozenset(self._viewers))
+            homes = frozenset(self._viewers)
+            arrivals = await self._log.all_arrivals(after, FEED_PIECE, homes)
+            if self._viewers.keys() - homes:
+                continue  # somebody joined meanwhile, whose arrivals this reading left out and would now pass over
             for event in arrivals.events:
                 if self._told.is_new(event):
                     for viewer in self._viewers.get(event.contact_key, ()):

@@ -566,13 +566,3 @@ outgoing_mail = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
-
-# Activities of our own source, written with the change that they tell of, where the log is kept elsewhere.
-outgoing_events = sa.Table(
-    "outgoing_events",
-    metadata,
-    sa.Column("id", ID, primary_key=True),
-    sa.Column("event", sa.LargeBinary, nullable=False),
-    sa.Column("created_at", sa.BigInteger, nullable=False),
-    sqlite_autoincrement=True,
-)

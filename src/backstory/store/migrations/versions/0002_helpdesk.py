@@ -417,13 +417,6 @@ def _create_work() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_table(
-        "outgoing_events",
-        sa.Column("id", ID, primary_key=True),
-        sa.Column("event", sa.LargeBinary, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sqlite_autoincrement=True,
-    )
 
 
 def _make_agents_contacts() -> None:
