@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -326,6 +326,53 @@ async def test_a_second_viewer_that_starts_at_the_same_time_does_not_move_the_fe
     gated.fail = False
     async with asyncio.timeout(10):
         assert ids([await first]) == [published.id]
+    await hub.close()
+
+
+class HeldFeed:
+    """A log whose feed is asked, and then held until `go_on`; `backlogs` are the backlogs that were read meanwhile."""
+
+    def __init__(self, log: ActivityLog) -> None:
+        self._log = log
+        self.reading, self.go_on = asyncio.Event(), asyncio.Event()
+        self.backlogs = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def arrivals(self, homes: Any, after: int, limit: int) -> Any:
+        read = await self._log.arrivals(homes, after, limit)
+        self.backlogs += 1
+        return read
+
+    async def all_arrivals(self, after: int, limit: int, homes: Any) -> Any:
+        self.reading.set()
+        await self.go_on.wait()
+        return await self._log.all_arrivals(after, limit, homes)
+
+
+async def test_who_joins_while_the_feed_reads_misses_nothing(store: SqliteStore) -> None:
+    """The feed asked before anybody followed the second contact, and reads what has arrived for it only now."""
+    one, other = [
+        await home_of(store, await publish_one(store, {"email": f"{name}@example.com"})) for name in "ab"
+    ]
+    held = HeldFeed(store.log)
+    hub = Hub(cast(ActivityLog, held))
+    position = await store.log.stream_position()
+
+    async def first_event(home: bytes) -> Event:
+        return await anext(hub.follow([home], position, quiet_after=60))
+
+    first = asyncio.create_task(first_event(one))
+    async with asyncio.timeout(10):
+        await held.reading.wait()
+        second = asyncio.create_task(first_event(other))
+        while held.backlogs < 2:
+            await asyncio.sleep(0.001)  # between two looks
+        published = await publish_one(store, {"email": "b@example.com"})
+        held.go_on.set()
+        assert ids([await second]) == [published.id]
+    first.cancel()
     await hub.close()
 
 

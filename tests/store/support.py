@@ -88,7 +88,7 @@ async def indexed(store: Store) -> None:
     while store.stats().index_lag > 0:
         assert time.monotonic() < deadline, "the index did not catch up"
         await asyncio.sleep(0.002)  # between two looks
-    while isinstance(store, CassandraStore) and await store.records.read(_count_noted):
+    while isinstance(store, CassandraStore) and await store.records.read(_are_noted):
         assert time.monotonic() < deadline, "the noted events did not reach the log"
         await (
             store.relay()
@@ -96,8 +96,8 @@ async def indexed(store: Store) -> None:
     await store.publish([])  # passes the commit that the index is in
 
 
-def _count_noted(connection: sa.Connection) -> int:
-    return connection.scalar(sa.select(sa.func.count()).select_from(sa.table("activity_outbox"))) or 0
+def _are_noted(connection: sa.Connection) -> bool:
+    return bool(connection.scalar(sa.select(sa.func.count()).select_from(sa.table("activity_outbox"))))
 
 
 async def timeline(
