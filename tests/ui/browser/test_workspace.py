@@ -153,6 +153,14 @@ def test_pages_fit_windows_of_any_width(api: httpx.Client, open_page: Open, widt
         contact = {"id": ticket["requester_id"]}
         body = publish_request(contact=contact, source={"name": name}, object={"type": "order", "id": name})
         api.post("/api/v2/contact-activities", json=body)
+    company = api.post("/api/v2/companies", json={"name": f"{'W' * 40} {width}"}).json()["id"]
+    person = {
+        "name": f"Aaa {width}",
+        "email": f"w{width}@example.com",
+        "tags": ["W" * 32],
+        "company_id": company,
+    }
+    assert api.post("/api/v2/contacts", json=person).status_code == 201
     page = open_page("admin", "/tickets", viewport={"width": width, "height": 700})
     for path in (
         "/tickets",
