@@ -32,7 +32,8 @@ from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, RecordsTransaction, StoreStats, TimelineRead
 from backstory.store.log.cassandra import Appended, CassandraLog, Known
 from backstory.store.log.cassandra_session import read_address
-from backstory.store.postgres import LOCK, decide, resolve
+from backstory.store.log.postgres import LOCK
+from backstory.store.postgres import decide, resolve
 from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, sqlstate
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql

@@ -17,7 +17,7 @@ from backstory.model.ids import ActivityId
 from backstory.model.moment import Microseconds, now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
-from backstory.store.log.postgres import APPEND, Appender, PostgresLog
+from backstory.store.log.postgres import APPEND, LOCK, Appender, PostgresLog
 from backstory.store.log.postgres_index import Follower
 from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, sqlstate
 from backstory.store.publish import Group, event_row, replayed
@@ -45,7 +45,6 @@ UNKNOWN = (
     "The storage went away before it answered: it is not known whether this was kept. Send it again; what has an id"
     " is never kept twice."
 )
-LOCK = "SELECT pg_advisory_xact_lock(4870020391872134145)"  # the log's: see log/postgres_schema.sql
 _NEW_IDS = "SELECT nextval('contacts_id_seq') FROM generate_series(1, $1::integer)"
 _PROVE = """
 INSERT INTO log_state SELECT 'ready', string_agg(md5(random()::text), '') FROM generate_series(1, $1::integer)

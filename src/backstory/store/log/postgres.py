@@ -25,6 +25,8 @@ FIRST_CHUNK, MAX_CHUNK = 200, 1_000
 NEAR_ROWS = 1_000
 """Among how many of the newest a search looks first."""
 
+LOCK = "SELECT pg_advisory_xact_lock(4870020391872134145)"  # the log's: see postgres_schema.sql
+
 APPEND = """
 SELECT append_activities($1::json, $2::bytea[], $3::bigint[], $4::bytea[], $5::bigint[], $6::text[], $7::text[],
                          $8::text[], $9::text[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bigint[])
@@ -292,6 +294,8 @@ class PostgresLog:
         """See `ActivityLog.erase`. Each leaves what a deletion leaves; the index follows within a second."""
 
         def work(transaction: RecordsTransaction) -> int:
+            # Who found a contact there and has not committed yet holds the lock: what comes of it is seen behind it.
+            transaction.records.exec_driver_sql(LOCK)
             values = {"homes": list(homes), "limit": limit}
             return int(transaction.records.scalar(sa.text(_ERASE), values) or 0)
 

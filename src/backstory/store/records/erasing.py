@@ -40,7 +40,9 @@ def erase_contact(connection: sa.Connection, homes: Collection[int], now: Micros
 
     Its identifiers are free at once. What it leaves is the note, which holds no personal value.
     """
-    rows = connection.execute(sa.select(contacts.c.id, contacts.c.key).where(contacts.c.id.in_(homes))).all()
+    # Locked first: who is adding to them in another transaction ends before, and what it added is seen from here on.
+    theirs = sa.select(contacts.c.id, contacts.c.key).where(contacts.c.id.in_(homes)).with_for_update()
+    rows = connection.execute(theirs).all()
     note = {"ids": [row.id for row in rows], "keys": [row.key.hex() for row in rows]}
     _forget_refusals(connection, homes)
     files = _delete_files(connection, CONTACT, homes)

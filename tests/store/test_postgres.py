@@ -1,0 +1,120 @@
+"""What PostgreSQL alone could get wrong: erasing at the moment of a publish, what is durable, what may not change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from backstory.helpdesk.erasing import Eraser
+from backstory.helpdesk.files import AttachmentFiles
+from backstory.model.activity import Published
+from backstory.store.postgres import PostgresStore
+from tests.store.support import ENTRY, publication, publish_one
+
+EMAIL = "gone@example.com"
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
+    """A store of the test's own."""
+    store = PostgresStore(postgres_url)
+    store.open()
+    await store.start(lambda: None)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def beside(postgres_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection beside the store's."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+async def until(connection: asyncpg.Connection[asyncpg.Record], query: str) -> Any:
+    """Wait until a query answers something true, and give that."""
+    async with asyncio.timeout(10):
+        while not (found := await connection.fetchval(query)):
+            await asyncio.sleep(0.005)  # between two looks
+    return found
+
+
+@asynccontextmanager
+async def held_up(connection: asyncpg.Connection[asyncpg.Record], table: str) -> AsyncIterator[None]:
+    """Hold up whoever writes into a table, for a while."""
+    async with connection.transaction():
+        await connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        yield
+
+
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = '{}'::regclass AND NOT granted)"
+ERASING = "SELECT EXISTS (SELECT FROM erasures)"
+ERASED = "SELECT EXISTS (SELECT FROM erasures WHERE done_at IS NOT NULL)"
+
+
+async def test_what_is_published_while_its_contact_is_erased_does_not_stay(
+    store: PostgresStore, beside: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    """It has found its contact there; before it is committed the contact is erased, and the eraser looks for it."""
+    first = await publish_one(store, {"email": EMAIL})
+    assert first.contact_id is not None
+    eraser = Eraser(store.records, store.log, AttachmentFiles(tmp_path))
+    async with held_up(beside, "event_keys"):  # the last that a publication writes
+        publishing = asyncio.create_task(publish_one(store, {"email": EMAIL}, id="late"))
+        await until(beside, WAITS.format("event_keys"))
+        eraser.start()
+        erasing = asyncio.create_task(eraser.erase(first.contact_id, force=True, entry=ENTRY))
+        await until(beside, ERASING)
+        await erasing  # answered, at the latest when its patience ends
+    late = await publishing
+    await until(beside, ERASED)
+    await eraser.close()
+    assert await beside.fetchval("SELECT count(*) FROM activities") == 0
+    (again,) = await store.publish([publication({"email": EMAIL}, id="late")])
+    assert isinstance(again, Published)
+    assert (again.id, again.duplicate, again.contact_id) == (late.id, True, None)
+
+
+async def test_a_name_that_comes_while_its_contact_is_erased_does_not_stay(
+    store: PostgresStore, beside: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    first = await publish_one(store, {"email": EMAIL})
+    assert first.contact_id is not None
+    eraser = Eraser(store.records, store.log, AttachmentFiles(tmp_path))
+    named = {"email": EMAIL, "name": "Rachel Green"}
+    async with held_up(beside, "event_keys"):
+        publishing = asyncio.create_task(publish_one(store, named, id="late"))
+        await until(beside, WAITS.format("event_keys"))
+        erasing = asyncio.create_task(eraser.erase(first.contact_id, force=True, entry=ENTRY))
+        await until(
+            beside, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)"
+        )
+    await publishing
+    await erasing
+    for table in ("contacts", "identifiers", "name_words"):
+        assert await beside.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+
+
+async def test_nobody_changes_the_audit_log(
+    store: PostgresStore, beside: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Not even the product's own user, who owns the table."""
+    await store.records.audit(ENTRY)
+    for statement in (
+        "UPDATE audit_log SET actor = 'nobody'",
+        "UPDATE audit_log SET actor = 'nobody' WHERE false",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "INSERT INTO audit_log SELECT * FROM audit_log ON CONFLICT (id) DO UPDATE SET actor = 'nobody'",
+    ):
+        with pytest.raises(asyncpg.RaiseError, match="the audit log is append-only"):
+            await beside.execute(statement)
+    ((_, kept),) = await store.records.audit_page(None, 10)
+    assert kept.actor == ENTRY.actor
