@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import uvicorn
@@ -34,6 +34,7 @@ from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.search import Search
 from backstory.helpdesk.sessions import Sessions
 from backstory.helpdesk.tickets import Tickets
+from backstory.helpdesk.worker import Worker
 from backstory.http.body import Receive
 from backstory.http.dispatch import Dispatcher, Send
 from backstory.http.manual import write_documentation
@@ -81,16 +82,6 @@ def open_store(
         )
     store.open()
     return store
-
-
-class Worker(Protocol):
-    """Who works in the background, behind the answers."""
-
-    def start(self) -> None:
-        """Begin, on the event loop."""
-
-    async def close(self) -> None:
-        """Stop; what is under way is gone on with after the next start."""
 
 
 class Server:

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, NotFound
 from backstory.helpdesk.contacts import existing, refuse_gone, with_fields
+from backstory.helpdesk.staff import keep_an_admin, no_agent
 from backstory.model.access import AuditEntry, Role
 from backstory.model.agent import AgentDetails, AgentFilters, Group
 from backstory.model.contact import Contact, NewContact
 from backstory.model.moment import now
 from backstory.store.base import Connection, Records, RecordsTransaction
-from backstory.store.records import agents, contacts, sql, staff
+from backstory.store.records import agents, contacts, sql
 
 OF_CONTACTS = ("name", "email", "phone", "mobile", "job_title", "language", "time_zone")
 """What is written with the contact that an agent is."""
@@ -97,7 +98,7 @@ class Agents:
             connection = transaction.records
             agent = _existing(connection, agent_id)
             if of_agent.get("role") is Role.AGENT:
-                _keep_an_admin(connection, agent, "role_ids")
+                keep_an_admin(connection, agent, "role_ids")
             values = dict(of_agent)
             group_ids = values.pop("group_ids", None)
             agents.update_agent(connection, agent, values, of_contact, self._region, now())
@@ -119,7 +120,7 @@ class Agents:
 
         def work(transaction: RecordsTransaction) -> None:
             connection = transaction.records
-            _keep_an_admin(connection, _existing(connection, agent_id), "id")
+            keep_an_admin(connection, _existing(connection, agent_id), "id")
             agents.remove_agent(connection, agent_id, now())
             sql.add_audit(connection, replace(entry, target=f"agent:{agent_id}"))
 
@@ -223,7 +224,7 @@ def _refuse_as_agent(contact: Contact) -> None:
 def _existing(connection: Connection, agent_id: int) -> AgentDetails:
     agent = agents.select_agent(connection, agent_id)
     if agent is None:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise no_agent(agent_id)
     return agent
 
 
@@ -232,10 +233,3 @@ def _existing_group(connection: Connection, group_id: int) -> Group:
     if group is None:
         raise NotFound(f"There is no group {group_id}.")
     return group
-
-
-def _keep_an_admin(connection: Connection, agent: AgentDetails, field: str) -> None:
-    is_admin = agent.role is Role.ADMIN and agent.deactivated_at is None
-    if is_admin and not staff.has_other_admin(connection, agent.id):
-        message = f"{agent.name} is the only admin; make somebody else one first."
-        raise FieldErrors([Fault(field, message, Code.INCONSISTENT_STATE)])

@@ -40,6 +40,9 @@ from backstory.store.records import attachments, conversations, outgoing_mail, s
 
 T = TypeVar("T")
 
+Say = Callable[[RecordsTransaction, str, Sequence[StoredFile]], Conversation]
+"""Writes what is said: its body, cleaned, and the files that are kept for it."""
+
 NOT_CONFIGURED = "No mail server is set up (BACKSTORY_SMTP_HOST)."
 NO_ADDRESS = "The requester has no email address."
 BAD_ADDRESS = "Mail cannot be addressed to {}."
@@ -121,13 +124,8 @@ class Conversations:
             FieldErrors: nobody here has the `user_id`, or mail cannot come from `from_email`.
         """
         sender = self._sender(new.from_email)
-        body = clean_html(new.body)
-        files = await keep_uploads(self._files, uploads)
-
-        def work(transaction: RecordsTransaction) -> Conversation:
-            return _reply(transaction, ticket_id, new, body, sender, files, acting)
-
-        return await self._write(work, files)
+        say = partial(_reply, ticket_id=ticket_id, new=new, sender=sender, acting=acting)
+        return await self._say(say, new.body, uploads)
 
     async def note(
         self, ticket_id: int, new: NewNote, acting: Acting, uploads: Sequence[Upload] = ()
@@ -139,14 +137,8 @@ class Conversations:
             MethodNotAllowed: it is spam, or deleted.
             FieldErrors: nobody has the `user_id`.
         """
-        sender = self._sender(None)
-        body = clean_html(new.body)
-        files = await keep_uploads(self._files, uploads)
-
-        def work(transaction: RecordsTransaction) -> Conversation:
-            return _note(transaction, ticket_id, new, body, sender, files, acting)
-
-        return await self._write(work, files)
+        say = partial(_note, ticket_id=ticket_id, new=new, sender=self._sender(None), acting=acting)
+        return await self._say(say, new.body, uploads)
 
     async def edit_note(
         self, conversation_id: int, body: str, acting: Acting, uploads: Sequence[Upload] = ()
@@ -157,13 +149,13 @@ class Conversations:
             NotFound: there is none with this number.
             MethodNotAllowed: it is a reply, which has left, or its ticket cannot be changed.
         """
+        say = partial(_edit_note, conversation_id=conversation_id, acting=acting)
+        return await self._say(say, body, uploads)
+
+    async def _say(self, say: Say, body: str, uploads: Sequence[Upload]) -> Conversation:
         cleaned = clean_html(body)
         files = await keep_uploads(self._files, uploads)
-
-        def work(transaction: RecordsTransaction) -> Conversation:
-            return _edit_note(transaction, conversation_id, cleaned, files, acting)
-
-        return await self._write(work, files)
+        return await self._write(lambda transaction: say(transaction, cleaned, files), files)
 
     async def delete(self, conversation_id: int, acting: Acting) -> None:
         """Remove a conversation. A mail that was not sent yet is not sent.
@@ -263,11 +255,12 @@ def _conversation(records: Connection, conversation_id: int) -> Conversation:
 
 def _reply(
     transaction: RecordsTransaction,
+    body: str,
+    files: Sequence[StoredFile],
+    *,
     ticket_id: int,
     new: NewReply,
-    body: str,
     sender: Sender | None,
-    files: Sequence[StoredFile],
     acting: Acting,
 ) -> Conversation:
     records, at = transaction.records, now()
@@ -396,11 +389,12 @@ def _subject(ticket: Ticket, source: ConversationSource) -> str:
 
 def _note(
     transaction: RecordsTransaction,
+    body: str,
+    files: Sequence[StoredFile],
+    *,
     ticket_id: int,
     new: NewNote,
-    body: str,
     sender: Sender | None,
-    files: Sequence[StoredFile],
     acting: Acting,
 ) -> Conversation:
     records, at = transaction.records, now()
@@ -453,9 +447,10 @@ def _refuse_reply(conversation: Conversation) -> None:
 
 def _edit_note(
     transaction: RecordsTransaction,
-    conversation_id: int,
     body: str,
     files: Sequence[StoredFile],
+    *,
+    conversation_id: int,
     acting: Acting,
 ) -> Conversation:
     records, at = transaction.records, now()

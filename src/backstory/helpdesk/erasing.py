@@ -7,12 +7,12 @@ import time
 from contextlib import suppress
 from functools import partial
 
-import structlog
 from msgspec.structs import replace
 
-from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, Unavailable
+from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed
 from backstory.helpdesk.contacts import existing, refuse_merged
 from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.worker import Worker
 from backstory.model.access import AuditEntry
 from backstory.model.attachment import StoredFile
 from backstory.model.moment import now
@@ -32,19 +32,16 @@ PATIENCE_SECONDS = 1.0
 LOOK_SECONDS = 5.0
 """How often it looks for what other processes have begun, or left."""
 
-log = structlog.get_logger(__name__)
 
-
-class Eraser:
+class Eraser(Worker):
     """Erases contacts. `start` it on an event loop, `close` it at the end; what it left it goes on with."""
 
     def __init__(self, records: Records, activities: ActivityLog, files: AttachmentFiles) -> None:
+        super().__init__("erasure", LOOK_SECONDS)
         self._records = records
         self._activities = activities
         self._files = files
-        self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def erase(self, contact_id: int, *, force: bool, entry: AuditEntry) -> None:
         """Erase a contact with everything that it did and said, and all contacts that were merged into it.
@@ -73,34 +70,17 @@ class Eraser:
 
         files = await self._records.write(work)
         self._idle.clear()
-        self._wake.set()
+        self.wake()
         await self._discard(files)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), PATIENCE_SECONDS)
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop. What is under way is gone on with by whoever starts next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                while erasure := await self._records.read(erasing.select_erasure):
-                    await self._finish(erasure)
-                self._idle.set()
-            except Unavailable as error:  # the storage is busy or full: it is gone on with
-                log.warning("erasure_postponed", error=str(error))
-            except Exception:  # whatever it is, it is tried again
-                log.exception("erasure_failed")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+    async def work(self) -> bool:
+        """See `Worker.work`: all that is to be erased."""
+        while erasure := await self._records.read(erasing.select_erasure):
+            await self._finish(erasure)
+        self._idle.set()
+        return False
 
     async def _finish(self, erasure: Erasure) -> None:
         while await self._erase_tickets(erasure):

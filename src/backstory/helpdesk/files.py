@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from backstory.errors import BackstoryError, NotFound, OperatorError, Unavailable
+from backstory.errors import NotFound, OperatorError, Unavailable
+from backstory.helpdesk.worker import Worker
 from backstory.model.attachment import StoredFile, safe_name, safe_type
 from backstory.model.form import Upload
 from backstory.store.base import Records
@@ -126,32 +127,19 @@ class AttachmentFiles:
         ]
 
 
-class OrphanRemover:
+class OrphanRemover(Worker):
     """Removes orphans, now and then. `start` it on an event loop, `close` it at the end."""
 
     def __init__(self, records: Records, files: AttachmentFiles) -> None:
+        super().__init__("orphans", LOOK_SECONDS)
         self._records = records
         self._files = files
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to look for them."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                if removed := await self._files.remove_orphans(self._records):
-                    log.info("orphans_removed", count=removed)
-            except (BackstoryError, OSError) as error:  # it comes again
-                log.warning("orphans_not_removed", error=str(error))
-            await asyncio.sleep(LOOK_SECONDS)
+    async def work(self) -> bool:
+        """See `Worker.work`: look for orphans once."""
+        if removed := await self._files.remove_orphans(self._records):
+            log.info("orphans_removed", count=removed)
+        return False
 
 
 def _is_ours(path: Path) -> bool:

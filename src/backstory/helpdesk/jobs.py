@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from backstory.errors import NotFound, Unavailable
+from backstory.helpdesk.worker import Worker
 from backstory.model.job import Job, JobStatus
 from backstory.model.moment import now
 from backstory.store.base import Records
@@ -39,14 +40,13 @@ so that what was done is not done again. It may be run again from there at any t
 log = structlog.get_logger(__name__)
 
 
-class Jobs:
+class Jobs(Worker):
     """The jobs of an installation. Tell it who does which kind, `start` it on an event loop, `close` it at the end."""
 
     def __init__(self, records: Records) -> None:
+        super().__init__("job", LOOK_SECONDS)
         self._records = records
         self._handlers: dict[str, Handler] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._tidy_at = 0.0
 
     def handle(self, kind: str, handler: Handler) -> None:
@@ -62,7 +62,7 @@ class Jobs:
             secrets.token_hex(12), kind, JobStatus.QUEUED, agent_id, dict(request), 0, total, None, at, at
         )
         await self._records.write(lambda transaction: jobs.insert_job(transaction.records, job))
-        self._wake.set()
+        self.wake()
         return job
 
     async def get(self, job_id: str) -> Job:
@@ -76,31 +76,10 @@ class Jobs:
             raise NotFound(f"There is no job {job_id[:60]}.")
         return job
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop. What is under way is gone on with by whoever starts next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self._tidy()
-                busy = await self._do_next()
-            except Unavailable as error:  # the storage is busy or full: the job is gone on with
-                log.warning("job_postponed", error=str(error))
-                busy = False
-            except Exception:  # whatever it is, the next job must be done
-                log.exception("job_failed")
-                busy = False
-            if not busy:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+    async def work(self) -> bool:
+        """See `Worker.work`: one job after another."""
+        await self._tidy()
+        return await self._do_next()
 
     async def _tidy(self) -> None:
         """Forget what ended long ago, now and then."""

@@ -6,7 +6,6 @@ A crash between sending and noting it sends a mail twice; its Message-ID is the 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -14,8 +13,9 @@ import aiosmtplib
 import structlog
 
 from backstory.config import MailServer
-from backstory.errors import BackstoryError, NotFound
+from backstory.errors import NotFound
 from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.worker import Worker
 from backstory.model.conversation import Delivery
 from backstory.model.mail import AttachedFile, build_message
 from backstory.model.moment import now
@@ -53,50 +53,20 @@ class Outcome(NamedTuple):
     final: bool = False
 
 
-class Mailer:
+class Mailer(Worker):
     """Sends what waits. `start` it on an event loop, `wake` it behind a commit, `close` it at the end."""
 
     def __init__(
         self, records: Records, files: AttachmentFiles, server: MailServer, metrics: Metrics
     ) -> None:
+        super().__init__("mail", LOOK_SECONDS)
         self._records = records
         self._files = files
         self._server = server
         self._metrics = metrics
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._task = asyncio.create_task(self._run())
-
-    def wake(self) -> None:
-        """Something may have been queued."""
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Stop. A mail that is being sent is tried again by whoever starts next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                busy = await self._send_due()
-            except BackstoryError as error:  # the storage is busy or full: it comes again
-                log.warning("mail_postponed", error=str(error))
-                busy = False
-            except Exception:  # whatever it is, the next mail must go out
-                log.exception("mail_failed")
-                busy = False
-            if not busy:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
-
-    async def _send_due(self) -> bool:
-        """Send what is due; whether there may be more."""
+    async def work(self) -> bool:
+        """See `Worker.work`: send what is due."""
         due = await self._records.read(partial(outgoing_mail.select_due, now=now(), limit=_PIECE))
         for waiting in due:
             if await self._claim(waiting):

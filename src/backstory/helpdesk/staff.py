@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from backstory.errors import Code, Fault, FieldErrors, NotFound
 from backstory.helpdesk.access import MIN_PASSWORD
 from backstory.model.access import AuditEntry, Colleague, Role
+from backstory.model.agent import AgentDetails
 from backstory.model.moment import now
-from backstory.store.base import Records, RecordsTransaction
+from backstory.store.base import Connection, Records, RecordsTransaction
 from backstory.store.records import sql, staff
 
 MAX_PASSWORD = 1_024
@@ -37,11 +38,12 @@ async def colleague(records: Records, agent_id: int) -> Colleague:
     """
     found = await records.read(partial(staff.select_colleague, agent_id=agent_id))
     if found is None:
-        raise _no_agent(agent_id)
+        raise no_agent(agent_id)
     return found
 
 
-def _no_agent(agent_id: int) -> NotFound:
+def no_agent(agent_id: int) -> NotFound:
+    """What is said where nobody who works here has a number."""
     return NotFound(f"There is no agent {agent_id}.")
 
 
@@ -55,7 +57,7 @@ async def set_role(records: Records, agent_id: int, role: Role, entry: AuditEntr
 
     def work(transaction: RecordsTransaction, found: Colleague) -> None:
         if role is not Role.ADMIN:
-            _keep_an_admin(transaction, found, "role")
+            keep_an_admin(transaction.records, found, "role")
         staff.update_agent(transaction.records, found.id, now(), role=role)
 
     await _change(records, agent_id, work, replace(entry, details={"role": role.value}))
@@ -92,16 +94,21 @@ async def set_active(records: Records, agent_id: int, active: bool, entry: Audit
         if active:
             staff.update_agent(transaction.records, found.id, now(), deactivated_at=None)
             return
-        _keep_an_admin(transaction, found, "active")
+        keep_an_admin(transaction.records, found, "active")
         staff.update_agent(transaction.records, found.id, now(), deactivated_at=now())
         staff.delete_sessions_of(transaction.records, found.id)
 
     await _change(records, agent_id, work, entry)
 
 
-def _keep_an_admin(transaction: RecordsTransaction, found: Colleague, field: str) -> None:
+def keep_an_admin(connection: Connection, found: Colleague | AgentDetails, field: str) -> None:
+    """Return where somebody can stop being an admin: another one stays, for as long as this transaction lasts.
+
+    Raises:
+        FieldErrors: 409 at this field, nobody would be left who is an admin.
+    """
     is_admin = found.role is Role.ADMIN and found.deactivated_at is None
-    if is_admin and not staff.has_other_admin(transaction.records, found.id):
+    if is_admin and not staff.has_other_admin(connection, found.id):
         message = f"{found.name} is the only admin; make somebody else one first."
         raise FieldErrors([Fault(field, message, Code.INCONSISTENT_STATE)])
 
@@ -115,7 +122,7 @@ async def _change(
     def work(transaction: RecordsTransaction) -> None:
         found = staff.select_colleague(transaction.records, agent_id)
         if found is None:
-            raise _no_agent(agent_id)
+            raise no_agent(agent_id)
         change(transaction, found)
         sql.add_audit(transaction.records, replace(entry, target=f"agent:{agent_id}"))
 

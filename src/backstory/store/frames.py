@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 _LENGTH = struct.Struct(">Q")
@@ -35,6 +38,20 @@ def read_frame(stream: IO[bytes]) -> bytes:
     if len(data) < size:
         raise EOFError("the other process's stream ended within a frame")
     return data
+
+
+def serve_frames(answer: Callable[[bytes], Iterable[bytes]]) -> None:
+    """Answer each frame on standard input with frames on standard output, until the input ends."""
+    gc.disable()  # nothing here makes cycles, and there is a lot of everything else
+    try:
+        while True:
+            for data in answer(read_frame(sys.stdin.buffer)):
+                write_frame(sys.stdout.buffer, data)
+    except EOFError:
+        return
+    except BrokenPipeError:
+        # Nobody reads the answer any more; the interpreter must not try to flush it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def take_frames(buffer: bytearray) -> Iterator[bytes]:

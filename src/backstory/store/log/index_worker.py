@@ -8,9 +8,7 @@ in hex, timestamp, body]`. Out: the postings as `[[term, timestamp, position], â
 from __future__ import annotations
 
 import functools
-import gc
 import hashlib
-import os
 import sys
 import traceback
 
@@ -18,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from backstory.model.searched import Searched, read_searched
-from backstory.store.frames import read_frame, write_frame
+from backstory.store.frames import serve_frames
 
 _PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
 _ENCODER = msgspec.json.Encoder()
@@ -70,20 +68,5 @@ def index_piece(piece: bytes) -> tuple[bytes, bytes]:
     return _ENCODER.encode(sorted(postings)), _ENCODER.encode(sorted(texts))
 
 
-def main() -> None:
-    """Serve pieces until the input ends."""
-    gc.disable()  # nothing here makes cycles, and there is a lot of everything else
-    try:
-        while True:
-            for frame in index_piece(read_frame(sys.stdin.buffer)):
-                write_frame(sys.stdout.buffer, frame)
-    except EOFError:
-        return
-    except (
-        BrokenPipeError
-    ):  # nobody reads the answer any more; the interpreter must not try to flush it at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 if __name__ == "__main__":
-    main()
+    serve_frames(index_piece)

@@ -7,8 +7,6 @@ columns of `activity_index`, of which the last has a PostgreSQL array in each ro
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -17,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from backstory.model.searched import Searched, read_searched
-from backstory.store.frames import read_frame, write_frame
+from backstory.store.frames import serve_frames
 from backstory.store.log.index_worker import term
 
 _PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
@@ -53,19 +51,5 @@ def index_piece(piece: bytes) -> bytes:
     return _ENCODER.encode(columns)
 
 
-def main() -> None:
-    """Serve pieces until the input ends."""
-    gc.disable()  # nothing here makes cycles, and there is a lot of everything else
-    try:
-        while True:
-            write_frame(sys.stdout.buffer, index_piece(read_frame(sys.stdin.buffer)))
-    except EOFError:
-        return
-    except (
-        BrokenPipeError
-    ):  # nobody reads the answer any more; the interpreter must not try to flush it at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 if __name__ == "__main__":
-    main()
+    serve_frames(lambda piece: [index_piece(piece)])
