@@ -25,11 +25,11 @@ from rich.table import Table
 
 from backstory import __version__
 from backstory.config import SETTINGS, PostgresUrl, Settings, read_settings
-from backstory.errors import BackstoryError, OperatorError
+from backstory.errors import BackstoryError, FieldErrors, OperatorError
 from backstory.model.access import AuditEntry, Role
 from backstory.model.moment import format_moment, now
 from backstory.observe import configure_logs, is_for_people
-from backstory.store.base import Store
+from backstory.store.base import Records, Store
 from backstory.store.sqlite_database import Ownership
 
 T = TypeVar("T")
@@ -166,7 +166,24 @@ def doctor(database: str | None) -> None:
 
 @main.group()
 def agents() -> None:
-    """People who work with the contacts."""
+    """People who work with the contacts.
+
+    \b
+      backstory agents list                                # who works here, and who was let go
+      backstory agents password you@example.com            # the way in again for an admin who forgot theirs
+      backstory agents deactivate gone@example.com         # out at once: sessions, keys and all
+    """  # noqa: D301 - click wants the character \b itself
+
+
+_password_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input instead of asking."
+)
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
 @agents.command("create")
@@ -175,24 +192,90 @@ def agents() -> None:
 @click.option(
     "--role", type=click.Choice([role.value for role in Role]), default=Role.AGENT.value, show_default=True
 )
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the password from standard input instead of asking."
-)
+@_password_option
 @_database_option
 def create_agent(email: str, name: str, role: str, password_stdin: bool, database: str | None) -> None:
     """Create an agent. The password is asked for, never given as an argument."""
     from backstory.helpdesk.access import create_agent
 
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    password = _read_password(password_stdin)
 
     async def work(store: Store) -> int:
         entry = _entry("agent.create", "agent", role=role)
         return (await create_agent(store.records, email, name, Role(role), password, entry)).id
 
     click.echo(f"Agent {with_store(read_settings(database=database), work)} created.", err=True)
+
+
+@agents.command("list")
+@_database_option
+def list_agents(database: str | None) -> None:
+    """List who works here, and who was let go: number, name, email, role, and when they were last active."""
+    from backstory.helpdesk.staff import list_staff
+
+    table = Table("id", "name", "email", "role", "state", "last active", box=None, pad_edge=False)
+    for each in with_store(read_settings(database=database), lambda store: list_staff(store.records)):
+        state = "deactivated" if each.deactivated_at else "active" if each.has_password else "no password"
+        seen = format_moment(each.last_active_at)[:10] if each.last_active_at else "never"
+        table.add_row(str(each.id), escape(each.name), escape(each.email), each.role.value, state, seen)
+    Console().print(table)
+
+
+@agents.command("deactivate")
+@click.argument("email")
+@_database_option
+def deactivate_agent(email: str, database: str | None) -> None:
+    """Let an agent go: signed out everywhere within a second, and their keys work no more.
+
+    What they did stays, and 'agents reactivate' has them back. The only admin cannot be let go.
+    """
+    from backstory.helpdesk.staff import set_active
+
+    entry = _entry("agent.deactivate", "agent")
+    _change_agent(email, database, lambda records, number: set_active(records, number, False, entry))
+    click.echo(f"{email} was let go.", err=True)
+
+
+@agents.command("reactivate")
+@click.argument("email")
+@_database_option
+def reactivate_agent(email: str, database: str | None) -> None:
+    """Have back an agent who was let go: they sign in with their password, and their keys work again."""
+    from backstory.helpdesk.staff import set_active
+
+    entry = _entry("agent.reactivate", "agent")
+    _change_agent(email, database, lambda records, number: set_active(records, number, True, entry))
+    click.echo(f"{email} can sign in again.", err=True)
+
+
+@agents.command("password")
+@click.argument("email")
+@_password_option
+@_database_option
+def set_agent_password(email: str, password_stdin: bool, database: str | None) -> None:
+    """Give an agent another password: for whoever forgot theirs, the last admin too.
+
+    It is asked for, never given as an argument. Whoever is signed in with the old one is signed out.
+    """
+    from backstory.helpdesk.staff import set_password
+
+    password, entry = _read_password(password_stdin), _entry("agent.update", "agent")
+    _change_agent(email, database, lambda records, number: set_password(records, number, password, entry))
+    click.echo(f"{email} has another password.", err=True)
+
+
+def _change_agent(
+    email: str, database: str | None, change: Callable[[Records, int], Awaitable[None]]
+) -> None:
+    from backstory.helpdesk.staff import colleague_id
+
+    async def work(store: Store) -> None:
+        await change(store.records, await colleague_id(store.records, email))
+
+    try:
+        with_store(read_settings(database=database), work)
+    except FieldErrors as error:  # the options have other names than the fields
+        raise OperatorError(" ".join(fault.message for fault in error.faults)) from error
 
 
 @main.group()

@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 from backstory.cli import main
 from backstory.config import SETTINGS
-from tests.support import PASSWORD, Installation
+from tests.support import PASSWORD, Installation, wait_until
+from tests.ui.pages import Visitor
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -83,6 +84,10 @@ def test_these_are_the_commands() -> None:
         "migrate",
         "doctor",
         "agents create",
+        "agents list",
+        "agents deactivate",
+        "agents reactivate",
+        "agents password",
         "keys create",
         "keys list",
         "keys revoke",
@@ -218,6 +223,55 @@ def test_agents_that_cannot_be(
     assert password not in done.stderr
 
 
+def test_agents_are_listed_with_who_was_let_go(installation: Installation) -> None:
+    lines = here(installation, "agents", "list").stdout.splitlines()
+    assert len(lines) == 1 + 2
+    assert lines[1].split()[2:] == ["admin@example.com", "admin", "active", "never"]
+    assert here(installation, "agents", "deactivate", "Agent@example.com").returncode == 0
+    lines = here(installation, "agents", "list").stdout.splitlines()
+    assert lines[2].split()[2:] == ["agent@example.com", "agent", "deactivated", "never"]
+
+
+def test_an_agent_is_let_go_and_comes_back(server: Installation) -> None:
+    """At once, in the server that is running: the keys of whoever is let go stop working."""
+
+    def answers(status: int) -> bool:
+        with server.client(server.agent_key) as client:
+            return client.get("/api/v2/agents/me").status_code == status
+
+    assert answers(200)
+    done = here(server, "agents", "deactivate", "agent@example.com")
+    assert "agent@example.com was let go" in done.stderr
+    wait_until(lambda: answers(401), what="the end of the key")
+    assert here(server, "agents", "reactivate", "agent@example.com").returncode == 0
+    wait_until(lambda: answers(200), what="the key's being in force again")
+
+
+def test_the_only_admin_is_not_let_go(installation: Installation) -> None:
+    refused(here(installation, "agents", "deactivate", "admin@example.com"), "Admin is the only admin")
+    assert "deactivated" not in here(installation, "agents", "list").stdout
+
+
+def test_a_lost_password_is_replaced(installation: Installation) -> None:
+    done = here(
+        installation, "agents", "password", "admin@example.com", "--password-stdin", stdin="a new one\n"
+    )
+    assert done.returncode == 0, done.stderr
+    installation.start()
+    with Visitor(installation) as visitor:
+        assert visitor.sign_in(email="admin@example.com").status_code == 401
+        assert visitor.sign_in(email="admin@example.com", password="a new one").status_code == 303
+
+
+def test_what_cannot_be_changed_of_agents(installation: Installation) -> None:
+    for command in ("deactivate", "reactivate", "password"):
+        more = ("--password-stdin",) if command == "password" else ()
+        done = here(installation, "agents", command, "nobody@example.com", *more, stdin=PASSWORD)
+        refused(done, "there is no agent with the email nobody@example.com", "agents list")
+    done = here(installation, "agents", "password", "admin@example.com", "--password-stdin", stdin="short")
+    refused(done, "8 to 1,024 characters")
+
+
 def test_the_password_is_asked_for_unseen(tmp_path: Path) -> None:
     """On a terminal: asked twice, never shown."""
     ours, theirs = pty.openpty()
@@ -311,6 +365,9 @@ def test_everything_done_here_is_audited(installation: Installation) -> None:
     )
     here(installation, "keys", "create", "--source", "x")
     here(installation, "keys", "revoke", "1")
+    here(installation, "agents", "password", "new@example.com", "--password-stdin", stdin=PASSWORD)
+    here(installation, "agents", "deactivate", "new@example.com")
+    here(installation, "agents", "reactivate", "new@example.com")
     with closing(sqlite3.connect(installation.database)) as connection:
         rows = connection.execute(
             "SELECT actor, action, target, origin FROM audit_log WHERE actor != 'test' ORDER BY id"
@@ -319,6 +376,9 @@ def test_everything_done_here_is_audited(installation: Installation) -> None:
         ("agent.create", "agent:3"),
         ("key.create", "key:4"),
         ("key.revoke", "key:1"),
+        ("agent.update", "agent:3"),
+        ("agent.deactivate", "agent:3"),
+        ("agent.reactivate", "agent:3"),
     ]
     assert {origin for *_, origin in rows} == {"command line"}
     assert all(actor.startswith("os:") for actor, *_ in rows)

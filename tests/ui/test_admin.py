@@ -220,6 +220,16 @@ def test_the_only_admin_stays(server: Installation, change: dict[str, str]) -> N
         assert admin.get("/admin/agents").status_code == 200
 
 
+def test_who_is_a_contact_again_is_nobody_to_have_back(server: Installation) -> None:
+    with signed_in(server, "admin") as admin, server.client() as api:
+        number = agent_number(admin.get("/admin/agents").text, "agent@example.com")
+        assert api.delete(f"/api/v2/agents/{number}").status_code == 204
+        assert "agent@example.com" not in admin.get("/admin/agents").text
+        for change in ({"what": "reactivate"}, {"what": "role", "role": "admin"}):
+            answer = admin.submit(f"/admin/agents/{number}", page="/admin/agents", **change)
+            assert answer.status_code == 404
+
+
 def test_there_is_no_such_agent(admin: Visitor) -> None:
     assert admin.get("/admin/agents/999").status_code == 404
     answer = admin.submit("/admin/agents/999", page="/admin/agents", what="deactivate")

@@ -9,7 +9,7 @@ from functools import partial
 from argon2 import PasswordHasher
 from msgspec.structs import replace
 
-from backstory.errors import Code, Fault, FieldErrors, NotFound
+from backstory.errors import Code, Fault, FieldErrors, NotFound, OperatorError
 from backstory.helpdesk.access import MIN_PASSWORD
 from backstory.model.access import AuditEntry, Colleague, Role
 from backstory.model.agent import AgentDetails
@@ -21,7 +21,7 @@ MAX_PASSWORD = 1_024
 
 
 async def list_staff(records: Records) -> list[Colleague]:
-    """Everybody who works or worked here, by name."""
+    """Everybody who works here or was let go, by name."""
     return await records.read(staff.select_staff)
 
 
@@ -39,6 +39,18 @@ async def colleague(records: Records, agent_id: int) -> Colleague:
     found = await records.read(partial(staff.select_colleague, agent_id=agent_id))
     if found is None:
         raise no_agent(agent_id)
+    return found
+
+
+async def colleague_id(records: Records, email: str) -> int:
+    """The number of the agent with an email, however it is written.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    found = await records.read(partial(staff.select_colleague_id, email=email))
+    if found is None:
+        raise OperatorError(f"there is no agent with the email {email}; 'backstory agents list' shows them")
     return found
 
 
@@ -71,7 +83,7 @@ async def set_password(records: Records, agent_id: int, password: str, entry: Au
         FieldErrors: it is too short, or too long.
     """
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        message = f"It needs {MIN_PASSWORD} to {MAX_PASSWORD:,} characters."
+        message = f"The password needs {MIN_PASSWORD} to {MAX_PASSWORD:,} characters."
         raise FieldErrors([Fault("password", message, Code.INVALID_VALUE)])
     password_hash = await asyncio.to_thread(PasswordHasher().hash, password)
 

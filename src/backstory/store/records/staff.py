@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from backstory.model.access import Colleague, Role
 from backstory.model.moment import Microseconds
-from backstory.store.records.tables import agents, groups, sessions
+from backstory.store.records.tables import agents, contacts, groups, sessions
 
 _COLUMNS = (
     agents.c.id,
@@ -22,16 +22,33 @@ _COLUMNS = (
 )
 
 
+_QUERY = (
+    sa.select(*_COLUMNS)
+    .select_from(agents.join(contacts, contacts.c.id == agents.c.id))
+    .where(contacts.c.is_agent)
+)
+"""Who works here, and who was let go; not who was made a contact again."""
+
+
 def select_staff(connection: sa.Connection) -> list[Colleague]:
-    """Everybody who works or worked here, by name."""
-    rows = connection.execute(sa.select(*_COLUMNS).order_by(agents.c.name, agents.c.id))
+    """Everybody who works here or was let go, by name."""
+    rows = connection.execute(_QUERY.order_by(agents.c.name, agents.c.id))
     return [_colleague(row) for row in rows]
 
 
 def select_colleague(connection: sa.Connection, agent_id: int) -> Colleague | None:
     """One agent; None where there is none with this number."""
-    row = connection.execute(sa.select(*_COLUMNS).where(agents.c.id == agent_id)).one_or_none()
+    row = connection.execute(_QUERY.where(agents.c.id == agent_id)).one_or_none()
     return _colleague(row) if row else None
+
+
+def select_colleague_id(connection: sa.Connection, email: str) -> int | None:
+    """The number of the agent with an email; None where nobody who works here or was let go has it."""
+    return connection.scalar(
+        sa.select(agents.c.id)
+        .join(contacts, contacts.c.id == agents.c.id)
+        .where(contacts.c.is_agent, agents.c.email_key == email.strip().lower())
+    )
 
 
 def _colleague(row: sa.Row[Any]) -> Colleague:
