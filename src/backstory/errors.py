@@ -137,7 +137,8 @@ class MethodNotAllowed(RequestError):
 
     def __init__(self, method: str, allowed: Sequence[str]) -> None:
         listed = ", ".join(allowed)
-        super().__init__(f"{method} is not possible here; possible: {listed}.", headers={"Allow": listed})
+        possible = f"; possible: {listed}" if listed else ""
+        super().__init__(f"{method} is not possible here{possible}.", headers={"Allow": listed})
 
 
 class NotAcceptable(RequestError):

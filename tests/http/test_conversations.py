@@ -165,6 +165,12 @@ def test_a_note_can_be_changed_and_a_reply_cannot(api: httpx.Client) -> None:
     api.delete(f"{TICKETS}/{ticket['id']}")
     for body in ({"body": "x"}, {"body": 1}):
         assert api.put(f"{CONVERSATIONS}/{note['id']}", json=body).status_code == 405
+    for each in (note, reply):
+        answer = api.delete(f"{CONVERSATIONS}/{each['id']}")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, ""), (
+            "removing it changes the ticket, too"
+        )
+    assert len(said(api, ticket)) == 2
 
 
 def test_a_conversation_can_be_removed(api: httpx.Client) -> None:

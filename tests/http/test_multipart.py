@@ -83,6 +83,27 @@ def test_a_form_is_the_same_in_whatever_pieces_it_arrives(sizes: list[int]) -> N
         form.close()
 
 
+PREAMBLES = [
+    b"This is a message in MIME format.\r\n",
+    b"\r\n",
+    b"\n",
+    b"-- not --" + BOUNDARY + b"\r\n-\r\n--" + BOUNDARY[:-1] + b"\r\n",
+    b"x" * 3_000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("before", PREAMBLES)
+@pytest.mark.parametrize("behind", [b"", b"\r\nThe end.\r\n--", part("email", b"nobody@example.com")])
+@pytest.mark.parametrize("sizes", [[], [1] * 200, [5, 9] * 20])
+def test_what_stands_before_and_behind_the_parts_is_nothing(
+    before: bytes, behind: bytes, sizes: list[int]
+) -> None:
+    """RFC 2046: a preamble and an epilogue are for whoever reads the message without a program."""
+    form = read(before + form_of(part("email", b"rachel@example.com")) + behind, sizes)
+    form.close()
+    assert form.tree == {"email": "rachel@example.com"}
+
+
 @pytest.mark.parametrize(
     ("disposition", "name"),
     [

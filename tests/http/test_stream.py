@@ -130,6 +130,23 @@ def test_a_position_that_is_not_known_is_a_reset(
     viewer.wait_until_ended()
 
 
+@pytest.mark.parametrize(
+    ("query", "field", "code"),
+    [
+        ({"afer": "x"}, "afer", "invalid_field"),
+        ({"q": "order"}, "q", "invalid_field"),
+        ({"after": ""}, "after", "invalid_value"),
+    ],
+)
+def test_a_query_that_cannot_be_is_refused(
+    api: httpx.Client, contact: tuple[int, str], query: dict[str, str], field: str, code: str
+) -> None:
+    answer = api.get(f"/api/v2/contacts/{contact[0]}/activities/stream", params=query)
+    assert answer.status_code == 400
+    assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [(field, code)]
+    assert api.get("/api/v2/contacts/999999999/activities/stream", params=query).status_code == 404
+
+
 def test_an_unknown_contact_is_404(shared_server: Installation) -> None:
     assert Viewer(shared_server, 10**15).status == 404
 

@@ -108,7 +108,7 @@ class Conversations:
             found = _conversation(records, conversation_id)
             ticket = tickets.select_ticket(records, found.ticket_id)
             assert ticket is not None, "a conversation goes with its ticket"
-            refuse_unchangeable(ticket)
+            refuse_unchangeable(ticket, allowed=())
             _refuse_reply(found)
 
         await self._records.read(work)
@@ -162,12 +162,13 @@ class Conversations:
 
         Raises:
             NotFound: there is none with this number.
+            MethodNotAllowed: its ticket cannot be changed.
         """
 
         def work(transaction: RecordsTransaction) -> None:
             records = transaction.records
             found = _conversation(records, conversation_id)
-            locked_ticket(transaction, found.ticket_id)
+            changeable_ticket(transaction, found.ticket_id, allowed=())
             outgoing_mail.delete_mail(records, conversation_id)
             attachments.delete_by_owners(records, conversations.OWNER, [conversation_id])
             conversations.delete_conversation(records, conversation_id)
@@ -455,7 +456,7 @@ def _edit_note(
 ) -> Conversation:
     records, at = transaction.records, now()
     before = _conversation(records, conversation_id)
-    changeable_ticket(transaction, before.ticket_id)
+    changeable_ticket(transaction, before.ticket_id, allowed=())
     _refuse_reply(before)
     conversations.update_conversation(
         records,

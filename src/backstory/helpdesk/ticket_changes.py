@@ -77,23 +77,25 @@ def locked_ticket(transaction: RecordsTransaction, ticket_id: int) -> Ticket:
     return ticket
 
 
-def changeable_ticket(transaction: RecordsTransaction, ticket_id: int) -> Ticket:
-    """A ticket that can be changed, and that nobody else changes meanwhile.
+def changeable_ticket(
+    transaction: RecordsTransaction, ticket_id: int, allowed: Sequence[str] = ("GET", "DELETE")
+) -> Ticket:
+    """A ticket that can be changed, and that nobody else changes meanwhile; `allowed` are the verbs that remain else.
 
     Raises:
         NotFound: there is none with this number.
         MethodNotAllowed: it is spam, or deleted.
     """
     ticket = locked_ticket(transaction, ticket_id)
-    refuse_unchangeable(ticket)
+    refuse_unchangeable(ticket, allowed)
     return ticket
 
 
-def refuse_unchangeable(ticket: Ticket) -> None:
+def refuse_unchangeable(ticket: Ticket, allowed: Sequence[str] = ("GET", "DELETE")) -> None:
     """Return where a ticket can be changed.
 
     Raises:
         MethodNotAllowed: it is spam, or deleted.
     """
     if ticket.deleted or ticket.spam:
-        raise MethodNotAllowed("Changing a ticket that is deleted or spam", ("GET", "DELETE"))
+        raise MethodNotAllowed("Changing a ticket that is deleted or spam", allowed)

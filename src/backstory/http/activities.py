@@ -28,8 +28,10 @@ from backstory.helpdesk.merges import Standing
 from backstory.http.message import NDJSON_TYPE, Request, Response, no_content
 from backstory.http.query import (
     FIND_PARAMETERS,
+    STREAM_PARAMETERS,
     TIMELINE_PARAMETERS,
     PageQuery,
+    QueryReader,
     is_number,
     read_page_query,
 )
@@ -308,10 +310,10 @@ def _mark(homes: Homes | None) -> str:
 
 async def stream_activities(request: Request, services: Services) -> Response:
     """A contact's timeline, live, as Server-Sent Events."""
-    after = [value for name, value in request.query() if name == "after"]
-    last = request.header(b"last-event-id") or (after[-1] if after else None)
-    contact_id = contact_id_of(request)
-    followed = await follow_contact(services, contact_id)
+    query = QueryReader(request, STREAM_PARAMETERS)
+    last = request.header(b"last-event-id") or query.text("after")
+    followed = await follow_contact(services, contact_id_of(request))
+    query.finish()
     current = await services.store.log.stream_position()
     start = current if last is None else decode_position(last, followed.homes)
     if start is None:

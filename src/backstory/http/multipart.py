@@ -80,6 +80,9 @@ class _Reader:
         self._text_bytes = 0
         self._file_bytes = 0
         self._ended = False
+        # What may stand before the first boundary (RFC 2046), as far as it must be kept; None behind it.
+        self._preamble: bytes | None = b"\n"
+        self._first = b"\n--" + boundary
         self._header = b""
         self._value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -103,7 +106,18 @@ class _Reader:
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of the body."""
+        if self._preamble is not None:
+            data = self._skip_preamble(self._preamble + data)
         self._parser.write(data)
+
+    def _skip_preamble(self, data: bytes) -> bytes:
+        """What there is from the first boundary on, which stands at the start of a line."""
+        found = data.find(self._first)
+        if found < 0:
+            self._preamble = data[1 - len(self._first) :]
+            return b""
+        self._preamble = None
+        return data[found + 1 :]
 
     def finish(self) -> None:
         """The body has ended."""

@@ -172,6 +172,7 @@ class QueryReader:
 
 TIMELINE_PARAMETERS = ("source", "type", "name", "actor_type", "since", "until", "q", "per_page", "cursor")
 FIND_PARAMETERS = ("ref", *TIMELINE_PARAMETERS)
+STREAM_PARAMETERS = ("after",)
 
 
 def read_page_query(request: Request, known: Iterable[str]) -> PageQuery:

@@ -353,6 +353,7 @@ CHAPTER = Chapter(
             "It is gone.",
             None,
             (Example("Remove it", "DELETE", f"{_CONVERSATIONS}/$ID", before=_ONE_MORE_NOTE),),
+            refusals={405: "Its ticket is deleted or spam."},
         ),
         tickets.merge_tickets: Described(
             "Merge tickets",
