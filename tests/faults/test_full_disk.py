@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,20 +21,30 @@ from tests.support import Installation, publish_request, wait_until
 MEBI = 1024 * 1024
 
 
+@contextmanager
+def mounted(directory: Path, size: int) -> Iterator[Path]:
+    """A file system of so many MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system; the limit of a file's size is tried instead")
+    directory.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(directory)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system; the limit of a file's size is tried instead")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, text=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted(tmp_path / "disk", 12) as disk:
+        yield disk
 
 
 def fill_until_refused(client: httpx.Client) -> tuple[set[str], httpx.Response]:

@@ -18,8 +18,9 @@ import pytest
 from backstory.model.ids import ActivityId
 from backstory.store import postgres_database
 from tests.faults.load import Load
+from tests.faults.test_full_disk import MEBI, check_refusal, fill_until_refused, mounted
 from tests.http.test_publish import publish
-from tests.http.wire import ACTIVITIES, Viewer
+from tests.http.wire import ACTIVITIES, Viewer, find
 from tests.servers.postgres import PostgresServer
 from tests.support import Installation, publish_request, wait_until
 
@@ -128,6 +129,90 @@ def test_a_postgresql_that_only_reads(installation: Installation, own_postgres: 
         own_postgres.set_read_only(False)
         wait_until(lambda: is_ready(server), seconds=30, what="readiness")
         publish(api, publish_request(id="second"))
+
+
+def test_a_full_disk_and_room_again(installation: Installation, own_postgres: PostgresServer) -> None:
+    """The database's disk, not the one of the write-ahead log: PostgreSQL goes on, and so do we."""
+    with mounted(own_postgres.directory / "small", 40) as disk:
+        own_postgres.own(disk)
+        (disk / "ballast").write_bytes(b"x" * 8 * MEBI)
+        (disk / "space").mkdir()
+        own_postgres.own(disk / "space")
+        own_postgres.sql(f"CREATE TABLESPACE small LOCATION '{disk / 'space'}'")
+        name = installation.database_url.rpartition("/")[2]
+        own_postgres.sql(f"ALTER DATABASE {name} SET TABLESPACE small")
+        server = installation.start()
+        with server.client() as api:
+            first = publish(api, publish_request(id="first"))
+            answered, refusal = fill_until_refused(api)
+            check_refusal(refusal)
+            check_refusal(httpx.get(f"{server.url}/readyz", timeout=60))
+            timeline = api.get(f"/api/v2/contacts/{first['contact_id']}/activities")
+            assert [each["id"] for each in timeline.json()] == [first["id"]]
+            assert set(stored(installation.database_url)) == answered | {"first"}
+            (disk / "ballast").unlink()
+            wait_until(lambda: is_ready(server), seconds=30, what="readiness without a restart")
+            publish(api, publish_request(id="after"))
+            for event in answered:
+                wait_until(partial(find, api, ref=event), what="the index")
+        own_postgres.kill()
+        own_postgres.start()
+        assert set(stored(installation.database_url)) == answered | {"first", "after"}
+        server.stop()
+        assert "its disk is full" in server.log_text()
+        assert "Traceback" not in server.log_text()
+        own_postgres.stop()
+
+
+def test_no_room_for_the_write_ahead_log(installation: Installation, own_postgres: PostgresServer) -> None:
+    """PostgreSQL ends itself then, and an operator starts it again; we are there all the time."""
+    with mounted(own_postgres.directory / "small", 72) as disk:
+        own_postgres.stop()
+        own_postgres.move_log(disk / "wal")
+        (disk / "ballast").write_bytes(b"x" * 36 * MEBI)
+        own_postgres.start()
+        server = installation.start()
+        with server.client() as api:
+            answered, refusal = fill_until_refused(api)
+            check_refusal(refusal)
+            assert httpx.get(f"{server.url}/healthz").status_code == 200
+            check_refusal(httpx.get(f"{server.url}/readyz", timeout=60))
+            (disk / "ballast").unlink()
+            own_postgres.kill()  # where it has not ended yet
+            own_postgres.start()
+            wait_until(lambda: is_ready(server), seconds=30, what="readiness without a restart")
+            publish(api, publish_request(id="after"))
+        there = stored(installation.database_url)
+        assert answered | {"after"} <= set(there)  # what was cut off may be there, too
+        assert all(len(ids) == 1 for ids in there.values())
+        server.stop()
+        assert "Traceback" not in server.log_text()
+        own_postgres.stop()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_commits_that_do_not_wait_for_the_disk(
+    installation: Installation, own_postgres: PostgresServer, when: str
+) -> None:
+    """`synchronous_commit = off`, said before the start or while it serves; and a server that writes late."""
+    if when == "before":
+        own_postgres.set("wal_writer_delay", "10s")
+        own_postgres.set("synchronous_commit", "off")
+    server = installation.start()
+    with server.client() as api:
+        publish(api, publish_request(id="0"))
+        if when == "after":
+            own_postgres.set("wal_writer_delay", "10s")
+            own_postgres.set("synchronous_commit", "off")
+        contact = api.post("/api/v2/contacts", json={"name": "New", "email": "new@example.com"}).json()
+        ids = {str(number): publish(api, publish_request(id=str(number)))["id"] for number in range(20)}
+        own_postgres.kill()
+        own_postgres.start()
+        assert {event: [id_] for event, id_ in ids.items()} == stored(installation.database_url)
+        wait_until(lambda: is_ready(server), seconds=30, what="readiness")
+        kept = api.get(f"/api/v2/contacts/{contact['id']}")
+        assert kept.status_code == 200, [kept.text, server.log_text()[-2000:]]
+    assert ("synchronous_commit is off" in server.log_text()) == (when == "before")
 
 
 @pytest.fixture

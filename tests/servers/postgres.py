@@ -6,6 +6,7 @@ their own. Debian's package brings a cluster too: that one is neither used nor t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -159,12 +160,26 @@ class PostgresServer:
         """Take everything out of an installation but its schema: a new database takes many times as long to make."""
         self.sql(_EMPTY, url.rpartition("/")[2])
 
+    def own(self, path: Path) -> None:
+        """Give a folder to the server's user."""
+        self._unprivileged.own(path)
+
+    def move_log(self, folder: Path) -> None:
+        """Keep the write-ahead log in another folder, which is made. While it is stopped."""
+        shutil.move(self.data / "pg_wal", folder)
+        (self.data / "pg_wal").symlink_to(folder)
+        for path in (folder, *folder.rglob("*")):  # a copy is ours
+            self._unprivileged.own(path)
+
+    def set(self, name: str, value: str) -> None:
+        """Set something for the whole server, in force for who comes from now on."""
+        self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: self.sql(f"SHOW {name}") == value, what=f"{name} = {value}")
+
     def set_read_only(self, read_only: bool) -> None:
         """Refuse writes in transactions that begin from now on, as a replica does."""
-        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if read_only else 'off'}")
-        self.sql("SELECT pg_reload_conf()")
-        wanted = "on" if read_only else "off"
-        wait_until(lambda: self.sql("SHOW default_transaction_read_only") == wanted)
+        self.set("default_transaction_read_only", "on" if read_only else "off")
 
     def stop(self) -> None:
         """End it in order: connections are cut, what was committed is on the disk."""
@@ -190,7 +205,8 @@ class PostgresServer:
     def _signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         for pid in (self.process.pid, *children(self.process.pid)):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # a connection's that ended while we looked
+                os.kill(pid, number)
 
     def remove(self) -> None:
         """End it and take everything away."""

@@ -66,6 +66,12 @@ _SESSION = {
     "jit": "off",
 }
 
+_KEEP_DURABLE = """
+SELECT set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
+  FROM pg_settings WHERE name = 'synchronous_commit'
+"""
+"""An answer of 200 means durable: what the server is told of commits later has no say in a session that has its own."""
+
 RACED = frozenset({"BS001", "40001", "40P01", "23505", "23503"})
 """Somebody else was faster: the same work is worth doing again at once."""
 
@@ -103,7 +109,6 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         self._url = url
         self.shown = shown_url(url)
-        self._synchronous: dict[str, str] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._records: AsyncEngine | None = None
         self._writers = asyncio.Semaphore(WRITERS)
@@ -170,10 +175,11 @@ class PostgresDatabase:
                 raise StorageError(
                     f"{self.shown} is PostgreSQL {version.major}; {MIN_VERSION} or newer is needed"
                 )
-            ((encoding, recovering, read_only, synchronous, fsync),) = await connection.fetch(
+            ((encoding, recovering, read_only, fsync, synchronous),) = await connection.fetch(
                 "SELECT pg_encoding_to_char(encoding), pg_is_in_recovery(),"
-                " current_setting('transaction_read_only'), current_setting('synchronous_commit'),"
-                " current_setting('fsync') FROM pg_database WHERE datname = current_database()"
+                " current_setting('transaction_read_only'), current_setting('fsync'),"
+                " (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit')"
+                " FROM pg_database WHERE datname = current_database()"
             )
         finally:
             await connection.close()
@@ -187,7 +193,6 @@ class PostgresDatabase:
             )
         if synchronous == "off":
             self.risks.append("synchronous_commit is off; Backstory's sessions turn it on")
-            self._synchronous = {"synchronous_commit": "on"}
         if fsync == "off":
             self.risks.append("fsync is off: a crash of the database's machine loses what was answered")
 
@@ -206,11 +211,15 @@ class PostgresDatabase:
             await engine.dispose()
 
     async def _connect(self, **settings: str) -> asyncpg.Connection[asyncpg.Record]:
-        return await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_SECONDS,
-            server_settings={**_SESSION, **self._synchronous, **settings},
+        connection = await asyncpg.connect(
+            self._url, timeout=CONNECT_SECONDS, server_settings={**_SESSION, **settings}
         )
+        try:
+            await connection.execute(_KEEP_DURABLE, timeout=CONNECT_SECONDS)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _engine(self, settings: dict[str, str], **options: Any) -> AsyncEngine:
         return create_async_engine(
@@ -230,6 +239,7 @@ class PostgresDatabase:
                 {}, pool_size=RECORDS_CONNECTIONS, max_overflow=0, pool_timeout=CALL_SECONDS
             )
             sa.event.listen(self._records.sync_engine, "before_cursor_execute", _without_nul, retval=True)
+            sa.event.listen(self._records.sync_engine, "checkout", _refuse_closed)
         return self._records
 
     @asynccontextmanager
@@ -369,6 +379,12 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
     if failures:
         raise failures[0]
     return results[0]
+
+
+def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
+    """A connection whose end was noticed while nobody used it: the pool opens another one, and nobody is refused."""
+    if connection.driver_connection.is_closed():
+        raise sa.exc.DisconnectionError
 
 
 def _without_nul(
