@@ -170,6 +170,35 @@ def test_pins(api: httpx.Client, agent: Visitor) -> None:
     assert len(re.findall('class="pinned"', agent.get(here).text)) == 1
 
 
+def test_pins_follow_a_merge_and_go_back(api: httpx.Client, agent: Visitor) -> None:
+    one, two = (publish(api, {"name": name, "timestamp": moment()}) for name in ("One", "Two"))
+
+    def pinned(contact_id: int) -> list[str]:
+        return re.findall(
+            r'class="pinned" href="/activities/([^"]+)"', agent.get(f"/contacts/{contact_id}").text
+        )
+
+    def last_of(contact_id: int) -> str:
+        return str(api.get(f"/api/v2/contacts/{contact_id}/activities").json()[0]["id"])
+
+    def pin(activity_id: str) -> None:
+        assert agent.submit(f"/activities/{activity_id}/pin", page=f"/contacts/{one}").status_code == 303
+
+    first, second = last_of(one), last_of(two)
+    pin(second)
+    wish = {"primary_contact_id": one, "secondary_contact_ids": [two]}
+    assert api.post("/api/v2/contacts/merge", json=wish).status_code == 204
+    assert pinned(one) == [second], "it follows"
+    agent.submit(f"/activities/{second}/unpin", page=f"/contacts/{one}")
+    assert pinned(one) == []
+    pin(first)
+    pin(second)
+    assert pinned(one) == [second, first]
+    (merge,) = api.get(f"/api/v2/contacts/{one}/merges").json()
+    assert api.post(f"/api/v2/contacts/merges/{merge['id']}/undo").status_code == 204
+    assert (pinned(one), pinned(two)) == ([first], [second]), "each goes with whose activity it is"
+
+
 def test_an_empty_timeline_says_how_it_begins(
     api: httpx.Client, agent: Visitor, shared_server: Installation
 ) -> None:
@@ -258,14 +287,51 @@ def test_an_agent_logs_by_hand(api: httpx.Client, agent: Visitor) -> None:
     assert logged["object"]["type"] == "call"
     assert logged["actor"]["name"] == "Agent"
     assert logged["is_actor"] is False
-    for wrong in (
-        {"name": ""},
-        {"name": "x" * 300},
-        {"at": "soon"},
-        {"kind": "party"},
-        {"description": "x" * 5000},
-    ):
-        assert agent.submit(f"{here}/activities", page=here, **(sent | wrong)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"name": " "}, "name"),
+        ({"name": "x" * 300}, "name"),
+        ({"at": "soon"}, "at"),
+        ({"kind": "party"}, "kind"),
+        ({"description": "x" * 5000}, "description"),
+    ],
+)
+def test_what_cannot_be_logged_comes_back_with_what_is_wrong(
+    api: httpx.Client, agent: Visitor, wrong: dict[str, str], field: str
+) -> None:
+    contact_id = publish(api, {"name": "A", "timestamp": moment()})
+    here = f"/contacts/{contact_id}"
+    sent = {
+        "name": "Called <b>",
+        "kind": "meeting",
+        "description": "On Friday.",
+        "at": "2026-01-15T09:30",
+    } | wrong
+    answer = agent.submit(f"{here}/activities", page=here, to="/tickets/7?zone=utc", **sent)
+    assert answer.status_code == 400
+    assert re.findall(r'id="w-(\w+)"', answer.text) == [field]
+    outline = Outline(answer.text)
+    kept = {
+        each["name"]: each.get("value") for tag, each in outline.tags if tag == "input" and "name" in each
+    }
+    assert {name: kept[name] for name in ("name", "at", "to")} == {
+        "name": sent["name"], "at": sent["at"], "to": "/tickets/7?zone=utc"
+    }  # fmt: skip
+    assert sent["description"] in outline.text
+    assert ('<option value="meeting" selected>' in answer.text) == (sent["kind"] == "meeting")
+    fixed = sent | {"name": "Called", "kind": "call", "description": "On\r\n" * 1_300, "at": ""}
+    fixed["to"] = str(kept["to"])
+    again = agent.submit(f"{here}/activities", page=here, **fixed)
+    assert again.headers["Location"] == "/tickets/7?zone=utc"
+
+
+def test_all_that_is_wrong_is_said_at_once(api: httpx.Client, agent: Visitor) -> None:
+    here = f"/contacts/{publish(api, {'name': 'A', 'timestamp': moment()})}"
+    answer = agent.submit(f"{here}/activities", page=here, name="", at="soon", kind="party")
+    assert re.findall(r'id="w-(\w+)"', answer.text) == ["name", "kind", "at"]
 
 
 # Across contacts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ from backstory.errors import Code, Fault, FieldErrors
 from backstory.model.access import Session
 from backstory.model.activity import MAX_DESCRIPTION, MAX_NAME, Actor, Object, own_event
 from backstory.model.contact import Contact
+from backstory.model.json_text import shorten
 from backstory.model.moment import Microseconds, now
 from backstory.store.base import Records, RecordsTransaction
 
@@ -25,14 +26,15 @@ class Logged(Struct, frozen=True):
     at: Microseconds
 
 
-def check_logged(values: Mapping[str, str], at: Microseconds | None) -> Logged:
-    """Check a form; `at` is its time, None where it was left out: now.
+def check_logged(values: Mapping[str, str], read_time: Callable[[str], Microseconds]) -> Logged:
+    """Check a form. Its time is read by `read_time`, which raises ValueError where it is none; without one it is now.
 
     Raises:
         FieldErrors: with everything that is wrong.
     """
     faults: list[Fault] = []
-    name, description = values.get("name", "").strip(), values.get("description", "").strip()
+    name = values.get("name", "").strip()
+    description = values.get("description", "").strip().replace("\r\n", "\n")  # as a browser counts them
     kind = values.get("kind", KINDS[-1])
     if not 1 <= len(name) <= MAX_NAME or "\0" in name:
         message = f"Say in 1 to {MAX_NAME} characters what happened."
@@ -44,9 +46,14 @@ def check_logged(values: Mapping[str, str], at: Microseconds | None) -> Logged:
         faults.append(Fault("description", message, Code.INVALID_VALUE))
     if kind not in KINDS:
         faults.append(Fault("kind", f"One of these is possible: {', '.join(KINDS)}.", Code.INVALID_VALUE))
+    at, time = now(), values.get("at", "").strip()
+    try:
+        at = read_time(time) if time else at
+    except (ValueError, OverflowError):
+        faults.append(Fault("at", f"{shorten(time)} is not a date and time.", Code.INVALID_VALUE))
     if faults:
         raise FieldErrors(faults)
-    return Logged(name, kind, description or None, now() if at is None else at)
+    return Logged(name, kind, description or None, at)
 
 
 async def log_activity(records: Records, contact: Contact, session: Session, logged: Logged) -> None:

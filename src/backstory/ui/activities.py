@@ -87,15 +87,14 @@ async def read_part(request: Request, services: Services) -> Response:
 async def pin(request: Request, services: Services) -> Response:
     """Pin an activity to its contact's timeline."""
     shown = await _read(request, services)
-    agent_id = request.caller.agent_id
-    await pins.pin(services.store.records, shown.contact_id, str(shown.activity.id), agent_id)
+    await pins.pin(services.store.records, shown.contact_id, shown.activity, request.caller.agent_id)
     return _back(request, shown)
 
 
 async def unpin(request: Request, services: Services) -> Response:
     """Take a pin away."""
     shown = await _read(request, services)
-    await pins.unpin(services.store.records, shown.contact_id, str(shown.activity.id))
+    await pins.unpin(services.store.records, shown.contact_id, shown.activity)
     return _back(request, shown)
 
 

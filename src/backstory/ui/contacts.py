@@ -27,7 +27,6 @@ from backstory.http.services import Services
 from backstory.model.contact import Contact, ContactFilters, NewContact, State
 from backstory.model.contact_form import CONTACT_CHANGE, NEW_CONTACT
 from backstory.model.identity import Kind
-from backstory.model.json_text import shorten
 from backstory.model.merge import Merge
 from backstory.model.search import Searched
 from backstory.model.ticket import TicketFilters
@@ -362,21 +361,16 @@ async def log_by_hand(request: Request, services: Services) -> Response:
     """Record an activity by hand."""
     contact = await services.timeline.contact(contact_id_of(request))
     assert request.session is not None, "the route asks for an agent"
-    form = form_values(request)
-    logged = check_logged(form, _read_time(request, form.get("at", "")))
+    values = form_values(request)
+    to = safe_address(values.get("to") or f"/contacts/{contact.id}")
+    try:
+        logged = check_logged(values, clock_of(request).read_local)
+    except FieldErrors as error:
+        form = with_faults(values, error)
+        return show(request, "log_activity.html", status=error.status, contact=contact, form=form, to=to)
     await log_activity(services.store.records, contact, request.session, logged)
     services.hub.notify_commit()
-    return redirect(safe_address(form.get("to") or f"/contacts/{contact.id}"))
-
-
-def _read_time(request: Request, text: str) -> int | None:
-    if not text.strip():
-        return None
-    try:
-        return clock_of(request).read_local(text)
-    except (ValueError, OverflowError):
-        message = f"{shorten(text)} is not a date and time."
-        raise FieldErrors([Fault("at", message, Code.INVALID_VALUE)]) from None
+    return redirect(to)
 
 
 # Merging.

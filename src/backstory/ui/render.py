@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from backstory.helpdesk.by_hand import KINDS
 from backstory.http.message import Request, Response
 from backstory.ui.assets import asset_url, takes_gzip
 from backstory.ui.clock import clock_of, duration
@@ -41,6 +42,7 @@ _environment = jinja2.Environment(
 )
 _environment.globals["asset_url"] = asset_url
 _environment.globals["duration"] = duration
+_environment.globals["logged_kinds"] = [(kind, kind.capitalize()) for kind in KINDS]
 _environment.filters["kind"] = lambda view: type(view).__name__
 _environment.filters["source_name"] = source_name
 

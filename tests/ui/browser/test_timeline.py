@@ -236,6 +236,25 @@ def test_logging_by_hand(api: httpx.Client, open_page: Open) -> None:
     expect(page.locator(".days .row b").first).to_have_text("Called about the refund")
 
 
+def test_what_cannot_be_logged_is_not_lost(api: httpx.Client, open_page: Open) -> None:
+    page = open_page(path=f"/contacts/{a_story(api)}?zone=utc")
+    page.locator(".tl-head summary", has_text="Log").click()
+    page.get_by_label("What happened").fill(" ")
+    page.get_by_label("Kind").select_option("visit")
+    page.get_by_label("Details").fill("Wants it on Friday.\nOr on Monday.")
+    page.get_by_role("button", name="Log activity").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was logged")
+    name = page.get_by_label("What happened")
+    expect(name).to_have_accessible_description(re.compile("Say in 1 to 255 characters what happened"))
+    expect(page.get_by_label("Kind")).to_have_value("visit")
+    expect(page.get_by_label("Details")).to_have_value("Wants it on Friday.\nOr on Monday.")
+    check_axe(page)
+    name.fill("Came by")
+    page.get_by_role("button", name="Log activity").click()
+    expect(page).to_have_url(re.compile(r"/contacts/\d+\?zone=utc$"))
+    expect(page.locator(".days .row b").first).to_have_text("Came by")
+
+
 # For everybody.
 
 
