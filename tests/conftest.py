@@ -11,6 +11,7 @@ import pytest
 
 from backstory.store.postgres import PostgresStore
 from tests.servers.cassandra import CassandraCluster
+from tests.servers.engines import Maker
 from tests.servers.postgres import PostgresServer
 from tests.support import Installation
 
@@ -28,7 +29,9 @@ SEED = Path(__file__).parent / "data" / "seed-request.json"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--engine", choices=ENGINES, default="sqlite", help="where installations are kept, unless a test says"
+        "--engine",
+        choices=ENGINES,
+        help="where installations are kept, whatever a test says (default: sqlite)",
     )
 
 
@@ -36,52 +39,52 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module marked `every_engine` has its installations on each of them."""
     definition = metafunc.definition
     if "engine" in metafunc.fixturenames and definition.get_closest_marker("every_engine"):
-        only = definition.get_closest_marker("engine")
-        metafunc.parametrize("engine", only.args if only else EVERY_TIME, indirect=True, scope="session")
+        given = metafunc.config.getoption("--engine")
+        engines = [given] if given else EVERY_TIME
+        metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test marked `engine(name)` says nothing of the others."""
     for item in items:
         only = item.get_closest_marker("engine")
-        served = "shared_server" in getattr(item, "fixturenames", ()) and not hasattr(item, "callspec")
-        if only is not None and served and config.getoption("--engine") not in only.args:
+        if only is None or "engine" not in getattr(item, "fixturenames", ()):
+            continue
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if parameters.get("engine", config.getoption("--engine") or ENGINES[0]) not in only.args:
             item.add_marker(pytest.mark.skip(reason=f"only on {', '.join(only.args)}"))
 
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
     """Where the test's installations are kept."""
-    return str(getattr(request, "param", request.config.getoption("--engine")))
+    return str(getattr(request, "param", request.config.getoption("--engine") or ENGINES[0]))
 
 
-def activity_log(request: pytest.FixtureRequest, engine: str) -> str:
-    """The BACKSTORY_ACTIVITY_LOG of an empty installation, where the engine has one."""
-    if engine != "cassandra":
-        return ""
-    cluster: CassandraCluster = request.getfixturevalue("cassandra_cluster")
-    return cluster.new_installation()
+@pytest.fixture(scope="session")
+def make_installation(request: pytest.FixtureRequest, engine: str) -> Maker:
+    """Makes installations for tests that want another than `shared_server` or `installation`; they end them."""
+    postgres = None if engine == "sqlite" else request.getfixturevalue("postgres")
+    return Maker(postgres, request.getfixturevalue("cassandra_cluster") if engine == "cassandra" else None)
 
 
 @pytest.fixture(scope="session")
 def shared_server(
-    request: pytest.FixtureRequest, engine: str, tmp_path_factory: pytest.TempPathFactory
+    make_installation: Maker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """One server for all tests that get along with each other's data."""
-    url = None if engine == "sqlite" else request.getfixturevalue("postgres").create_database()
-    directory = tmp_path_factory.mktemp("shared")
-    installation = Installation(
-        directory, database_url=url, activity_log=activity_log(request, engine)
-    ).start()
+    installation = make_installation(tmp_path_factory.mktemp("shared")).start()
     yield installation
     installation.stop()
 
 
 @pytest.fixture
-def installation(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Installation]:
+def installation(
+    request: pytest.FixtureRequest, engine: str, make_installation: Maker, tmp_path: Path
+) -> Iterator[Installation]:
     """An installation of the test's own, not served yet."""
     url = None if engine == "sqlite" else request.getfixturevalue("postgres_url")
-    installation = Installation(tmp_path, database_url=url, activity_log=activity_log(request, engine))
+    installation = make_installation(tmp_path, url=url)
     yield installation
     installation.kill()
 

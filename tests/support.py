@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,7 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
+import pytest
 
 from backstory.cli import with_store
 from backstory.config import read_settings
@@ -24,6 +28,8 @@ from backstory.store.base import Store
 START_SECONDS = 30
 PASSWORD = "correct horse battery"
 SOURCE = "shopify"
+FINDS_WORDS = pytest.mark.engine("sqlite", "postgres")
+"""Of a test that looks for words across contacts, which the cluster refuses (docs/engines.md)."""
 
 
 def wait_until(condition: Callable[[], Any], *, seconds: float = 10, what: str = "the condition") -> Any:
@@ -113,6 +119,21 @@ class Installation:
             cwd=self.directory,
             timeout=120,
         )
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the database of the records, beside whatever serves it; the rows that it answers."""
+        if self.database_url.startswith("sqlite:"):
+            with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+                return connection.execute(statement).fetchall()
+
+        async def run() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self.database_url)
+            try:
+                return [tuple(row) for row in await connection.fetch(statement)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
 
     def start(self, *prefix: str, **environment: str) -> Installation:
         """Serve on a free port, and return when it is ready. `prefix` goes before the command (strace, say)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -314,14 +313,11 @@ def test_a_deleted_contact_is_kept_and_restored(api: httpx.Client) -> None:
     assert ids(listed(api, email=contact["email"])) == [contact["id"]]
 
 
-@pytest.mark.engine("sqlite")  # looks into the file
 def test_a_blocked_contact_cannot_be_changed_and_is_restored(
     shared_server: Installation, api: httpx.Client
 ) -> None:
     contact = made(api)
-    with sqlite3.connect(Path(shared_server.database), timeout=10) as connection:
-        connection.execute("UPDATE contacts SET blocked_at = 1 WHERE id = ?", (contact["id"],))
-    connection.close()
+    shared_server.sql(f"UPDATE contacts SET blocked_at = 1 WHERE id = {contact['id']}")
     assert listed(api, email=contact["email"]) == []
     assert ids(listed(api, email=contact["email"], state="blocked")) == [contact["id"]]
     assert change(api, contact["id"], name="New").status_code == 405

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +170,8 @@ def test_an_import_goes_on_after_a_crash(installation: Installation, tmp_path: P
         job_id = begun.json()["job_id"]
         wait_until(lambda: api.get(f"/api/v2/jobs/{job_id}").json()["progress"] > 20, what="some progress")
     server.kill()
-    with closing(sqlite3.connect(installation.database)) as connection:
-        (progress,) = connection.execute("SELECT progress FROM jobs").fetchone()
-        connection.execute("UPDATE jobs SET updated_at = 0")  # as if it had been left long ago
-        connection.commit()
+    ((progress,),) = installation.sql("SELECT progress FROM jobs")
+    installation.sql("UPDATE jobs SET updated_at = 0")  # as if it had been left long ago
     assert 20 < progress < 400
     installation.start()
     with installation.client() as api:

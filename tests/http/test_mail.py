@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.http.wire import start_tuned
+from tests.servers.engines import Maker
 from tests.servers.smtp import Received, SmtpServer
 from tests.support import Installation, wait_until
 
@@ -49,10 +50,12 @@ def mail() -> Iterator[SmtpServer]:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, mail: SmtpServer) -> Iterator[httpx.Client]:
+def client(
+    make_installation: Maker, tmp_path_factory: pytest.TempPathFactory, mail: SmtpServer
+) -> Iterator[httpx.Client]:
     """An admin's client of a server that sends by `mail`."""
     directory = tmp_path_factory.mktemp("mail")
-    installation = Installation(directory)
+    installation = make_installation(directory)
     start(installation, directory, mail_settings(mail))
     with installation.client() as client:
         yield client
@@ -242,8 +245,7 @@ def test_where_no_server_is_set_up_a_reply_says_so(api: httpx.Client) -> None:
     assert answered["outgoing_failures"][0]["reason"] == reason
 
 
-def test_a_mail_survives_a_crash(tmp_path: Path) -> None:
-    installation = Installation(tmp_path)
+def test_a_mail_survives_a_crash(installation: Installation, tmp_path: Path) -> None:
     with SmtpServer() as first:
         port = first.port
     email = somebody()
@@ -264,8 +266,7 @@ def test_a_mail_survives_a_crash(tmp_path: Path) -> None:
         installation.kill()
 
 
-def test_it_is_given_up_in_the_end(tmp_path: Path) -> None:
-    installation = Installation(tmp_path)
+def test_it_is_given_up_in_the_end(installation: Installation, tmp_path: Path) -> None:
     with SmtpServer() as mail:
         mail.policy = lambda step, address: "451 later"
         constants = {"helpdesk__mailer__GIVE_UP_SECONDS": 0, "helpdesk__mailer__FIRST_PAUSE": 0.02}
@@ -279,7 +280,7 @@ def test_it_is_given_up_in_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_it_signs_in_over_an_encrypted_connection(tmp_path: Path) -> None:
+def test_it_signs_in_over_an_encrypted_connection(installation: Installation, tmp_path: Path) -> None:
     certificate, key = tmp_path / "mail.pem", tmp_path / "mail.key"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -288,7 +289,6 @@ def test_it_signs_in_over_an_encrypted_connection(tmp_path: Path) -> None:
     )  # fmt: skip
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    installation = Installation(tmp_path)
     with SmtpServer(context) as mail:
         more = {
             "BACKSTORY_SMTP_TLS": "starttls",

@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ import pytest
 
 from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH, find
-from tests.support import Installation, publish_request, wait_until
+from tests.support import FINDS_WORDS, Installation, publish_request, wait_until
 
 pytestmark = pytest.mark.every_engine
 
@@ -205,7 +204,13 @@ def test_filters_of_a_timeline(api: httpx.Client, history: dict[str, Any], param
     assert [activity["id"] for activity in got] == wanted(history, keep)
 
 
-@pytest.mark.parametrize(("params", "keep"), FILTERS, ids=[str(params) for params, _ in FILTERS])
+@pytest.mark.parametrize(
+    ("params", "keep"),
+    [
+        pytest.param(params, keep, id=str(params), marks=FINDS_WORDS if "q" in params else ())
+        for params, keep in FILTERS
+    ],
+)
 def test_filters_across_contacts(api: httpx.Client, history: dict[str, Any], params: Any, keep: Any) -> None:
     """Others' activities are there too; of this contact's exactly the wanted are found, in order."""
     bounds = {"since": "2023-01-01", "until": "2023-01-07"} | params
@@ -246,11 +251,27 @@ def test_everybody_to_whom_it_happened(api: httpx.Client) -> None:
 
 
 def test_found_within_a_second(api: httpx.Client) -> None:
-    order, word = unique("order"), unique("w").replace("-", "")
-    published = publish(api, publish_request(context={"sku": order, "x": word}, contact={"email": email()}))
-    for params in ({"ref": order}, {"q": word}):
-        (found,) = wait_until(partial(find, api, **params), seconds=1, what=str(params))
-        assert found["id"] == published["id"]
+    order = unique("order")
+    published = publish(api, publish_request(context={"sku": order}, contact={"email": email()}))
+    (found,) = wait_until(lambda: find(api, ref=order), seconds=1, what="the reference")
+    assert found["id"] == published["id"]
+
+
+@FINDS_WORDS
+def test_words_are_found_within_a_second(api: httpx.Client) -> None:
+    word = unique("w").replace("-", "")
+    published = publish(api, publish_request(context={"x": word}, contact={"email": email()}))
+    (found,) = wait_until(lambda: find(api, q=word), seconds=1, what="the word")
+    assert found["id"] == published["id"]
+
+
+@pytest.mark.engine("cassandra")  # the others find them
+def test_words_across_contacts_are_refused(api: httpx.Client) -> None:
+    answer = api.get(ACTIVITIES, params={"q": "anything", "source": "shopify"})
+    assert answer.status_code == 400
+    (fault,) = answer.json()["errors"]
+    assert (fault["field"], fault["code"]) == ("q", "inaccessible_field")
+    assert "one contact's timeline" in fault["message"]
 
 
 def test_paging_while_activities_arrive(api: httpx.Client) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -13,6 +11,7 @@ import pytest
 
 from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, BATCH, RawConnection, Viewer
+from tests.servers.engines import Maker
 from tests.support import Installation, publish_request, wait_until
 
 
@@ -99,10 +98,11 @@ PERSONAL = ("rachel.zane@example.com", "Rachel", "Zane", "+442079460321", "Pears
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_logs_have_the_request_id_and_nothing_about_anybody(
-    tmp_path: Path, request: pytest.FixtureRequest, form: str
+    make_installation: Maker, tmp_path: Path, request: pytest.FixtureRequest, form: str
 ) -> None:
     (tmp_path / form).mkdir()
-    server = (TextInstallation if form == "text" else Installation)(tmp_path / form).start(
+    kind = TextInstallation if form == "text" else Installation
+    server = make_installation(tmp_path / form, kind).start(
         BACKSTORY_LOG_FORMAT=form, BACKSTORY_LOG_LEVEL="debug", BACKSTORY_LOG_REQUESTS="all"
     )
     request.addfinalizer(server.kill)
@@ -119,10 +119,8 @@ def test_logs_have_the_request_id_and_nothing_about_anybody(
         api.get(f"{ACTIVITIES}/{mail}")
         api.post("/api/v2/contacts", json={"name": f"{name} Zane", "email": mail})
         # A fault of ours tells no values either.
-        with closing(sqlite3.connect(server.database)) as connection:
-            connection.execute("DROP TABLE contact_phones")
-            connection.execute("DROP TABLE merge_suggestions")
-            connection.commit()
+        server.sql("DROP TABLE contact_phones")
+        server.sql("DROP TABLE merge_suggestions")
         broken = api.post("/api/v2/contacts", json={"name": f"{name} Z", "email": f"x{mail}", "phone": phone})
         assert broken.status_code == 500
         assert broken.json()["code"] == "internal_error"
@@ -171,7 +169,7 @@ def test_which_requests_are_logged(installation: Installation, wanted: str, expe
     assert [line["status"] for line in lines if line["event"] == "request"] == expected
 
 
-@pytest.mark.engine("sqlite")  # looks into the file
+@pytest.mark.engine("sqlite")  # the others keep no file
 def test_the_database_is_for_its_owner_alone(shared_server: Installation) -> None:
     for file in Path(shared_server.directory).glob("backstory.db*"):
         assert file.stat().st_mode & 0o077 == 0, file

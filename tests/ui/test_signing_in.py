@@ -13,6 +13,7 @@ from backstory.helpdesk.sessions import ADDRESS_TRIES, EMAIL_TRIES, LONGEST_WAIT
 from backstory.store.records.sessions import Failures
 from backstory.ui.visitor import safe_address
 from tests.http.wire import start_tuned
+from tests.servers.engines import Maker
 from tests.support import PASSWORD, Installation, wait_until
 from tests.ui.pages import Outline, Visitor, signed_in
 
@@ -246,8 +247,8 @@ def test_a_session_in_use_lives_on_to_its_last_day(installation: Installation, t
 # A new installation.
 
 
-def test_a_new_installation_says_what_to_do_first(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, staff=[]).start()
+def test_a_new_installation_says_what_to_do_first(make_installation: Maker, tmp_path: Path) -> None:
+    installation = make_installation(tmp_path, staff=[]).start()
     try:
         with Visitor(installation) as visitor:
             assert "backstory agents create" in visitor.get("/sign-in").text
