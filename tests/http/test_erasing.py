@@ -159,7 +159,7 @@ def test_a_long_history_is_erased_behind_the_answer_and_across_a_crash(
         assert [(each["id"], each["contact_id"], each["duplicate"]) for each in replays] == [
             (each["id"], None, True) for each in results
         ]
-        assert len(api.get(ACTIVITIES).json()) == 1
+        wait_until(lambda: len(api.get(ACTIVITIES).json()) == 1, what="the index")
 
 
 # Pictures, which go with their contact.
