@@ -66,6 +66,17 @@ def test_a_newer_schema_is_refused(postgres: PostgresServer, postgres_url: str) 
         postgres.sql(f"UPDATE alembic_version SET version_num = '{before}'", name)
 
 
+def test_an_older_schema_is_told_with_what_brings_it(postgres: PostgresServer, postgres_url: str) -> None:
+    name = postgres_url.rpartition("/")[2]
+    before = postgres.sql("SELECT version_num FROM alembic_version", name)
+    postgres.sql("UPDATE alembic_version SET version_num = '0000'", name)
+    try:
+        found = run_here("doctor", BACKSTORY_DATABASE=postgres_url).stdout
+        assert "'backstory migrate' (or the next start)" in " ".join(found.split())
+    finally:
+        postgres.sql(f"UPDATE alembic_version SET version_num = '{before}'", name)
+
+
 @pytest.fixture
 def installation(postgres: PostgresServer, tmp_path: Path) -> Iterator[Installation]:
     """An installation in a database of its own, which a restore may take away."""

@@ -424,10 +424,14 @@ def _make_agents_contacts() -> None:
     connection = op.get_bind()
     agents = _table("agents", "id", "email", "email_key", "name", "created_at")
     rows = connection.execute(sa.select(agents).order_by(agents.c.id)).all()
-    if not rows:  # always so on PostgreSQL, which has no older databases
+    if not rows:
         return
     keys = _table("api_keys", "agent_id")
-    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    held = connection.dialect.name != "sqlite"
+    if held:  # by a constraint that cannot wait for the end of the transaction
+        op.drop_constraint("api_keys_agent_id_fkey", "api_keys")
+    else:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
     # Out of the way first: a contact's number may be another agent's old one.
     connection.execute(agents.update().values(id=-agents.c.id))
     connection.execute(keys.update().values(agent_id=-keys.c.agent_id))
@@ -435,6 +439,10 @@ def _make_agents_contacts() -> None:
         number = _contact_of(connection, row)
         connection.execute(agents.update().where(agents.c.id == -row.id).values(id=number))
         connection.execute(keys.update().where(keys.c.agent_id == -row.id).values(agent_id=number))
+    if held:
+        op.create_foreign_key(
+            "api_keys_agent_id_fkey", "api_keys", "agents", ["agent_id"], ["id"], ondelete="CASCADE"
+        )
 
 
 def _contact_of(connection: sa.Connection, agent: sa.Row[Any]) -> int:
