@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -318,7 +319,13 @@ async def stream_activities(request: Request, services: Services) -> Response:
     start = current if last is None else decode_position(last, followed.homes)
     if start is None:
         return _stream(iter_reset())
-    return _stream(_events(request, services, followed, start))
+    generation = start.generation
+
+    async def write(event: Event) -> bytes | None:
+        return _event_text(event, followed.homes, generation)
+
+    may_read = partial(_may_still_read, request, services)
+    return _stream(follow_events(services, followed, start, may_read, write))
 
 
 def _stream(pieces: AsyncGenerator[bytes]) -> Response:
@@ -367,9 +374,17 @@ async def follow_on(services: Services, followed: Followed) -> Followed | None:
     return followed._replace(standing=standing) if homes == followed.homes else None
 
 
-async def _events(
-    request: Request, services: Services, followed: Followed, start: StreamPosition
+async def follow_events(
+    services: Services,
+    followed: Followed,
+    start: StreamPosition,
+    may_read: Callable[[], Awaitable[bool]],
+    write: Callable[[Event], Awaitable[bytes | None]],
 ) -> AsyncGenerator[bytes]:
+    """What a viewer is sent from a position on, as long as they `may_read` and the contact has the same homes.
+
+    `write` gives an event's bytes, None where the viewer need not know of it.
+    """
     homes = followed.homes
     services.metrics.viewers.inc()
     checked = sent = time.monotonic()
@@ -378,7 +393,7 @@ async def _events(
         async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
             async for event in events:
                 if time.monotonic() - checked >= RIGHTS_SECONDS:
-                    if not await _may_still_read(request, services):
+                    if not await may_read():
                         return
                     if (still := await follow_on(services, followed)) is None:
                         yield _RESET
@@ -387,7 +402,7 @@ async def _events(
                     checked = time.monotonic()
                 if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
                     continue
-                if (piece := _event_text(event, homes, start.generation)) is not None:
+                if (piece := await write(event)) is not None:
                     yield piece
                     sent = time.monotonic()
     finally:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from backstory.http.activities import (
-    QUIET_SECONDS,
-    RIGHTS_SECONDS,
     Followed,
     contact_id_of,
     decode_position,
     encode_position,
     follow_contact,
-    follow_on,
+    follow_events,
     iter_reset,
 )
 from backstory.http.message import Request, Response
@@ -51,7 +47,7 @@ async def stream_timeline(request: Request, services: Services) -> Response:
     return Response(content_type="text/event-stream; charset=utf-8", headers=headers, stream=pieces)
 
 
-async def _rows(
+def _rows(
     request: Request,
     services: Services,
     followed: Followed,
@@ -60,28 +56,15 @@ async def _rows(
     clock: Clock,
 ) -> AsyncGenerator[bytes]:
     homes = followed.homes
-    services.metrics.viewers.inc()
-    checked = sent = time.monotonic()
-    try:
-        yield f"retry: 2000\nid: {encode_position(start, homes)}\n\n".encode()
-        async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
-            async for event in events:
-                if time.monotonic() - checked >= RIGHTS_SECONDS:
-                    if await services.sessions.session(request.token) is None:
-                        return
-                    if (still := await follow_on(services, followed)) is None:
-                        yield b"event: reset\ndata: -\n\n"
-                        return
-                    followed = still
-                    checked = time.monotonic()
-                if event is Signal.QUIET and time.monotonic() - sent < QUIET_SECONDS:
-                    continue
-                piece = await _event(request, services, event, homes.contact_id, filters, clock)
-                if piece is not None:
-                    yield _with_position(piece, event, homes, start.generation)
-                    sent = time.monotonic()
-    finally:
-        services.metrics.viewers.dec()
+
+    async def may_read() -> bool:
+        return await services.sessions.session(request.token) is not None
+
+    async def write(event: Event) -> bytes | None:
+        piece = await _event(request, services, event, homes.contact_id, filters, clock)
+        return None if piece is None else _with_position(piece, event, homes, start.generation)
+
+    return follow_events(services, followed, start, may_read, write)
 
 
 async def _event(
