@@ -47,7 +47,10 @@ def _options(program: str, arguments: Sequence[str], *, long: bool) -> argparse.
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="what to run, or 'list'")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works; no targets")
     parser.add_argument(
-        "--engine", choices=engines.NAMES, default="sqlite", help="what singles and batches are kept on"
+        "--engine",
+        choices=engines.NAMES,
+        default="sqlite",
+        help="what singles, batches and newest_page are kept on",
     )
     options = parser.parse_args(arguments)
     if options.scenarios != ["list"]:

@@ -1,24 +1,29 @@
 """Backstory itself, as an operator runs it: served, given a key, filled by its own import."""
 
+import asyncio
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from bench.bulk import append_rows
+from bench import engines
+from bench.bulk import append_rows, append_rows_postgres
 from bench.data import Feed
+from bench.engines import Clustered, Database, new_log, one_node, postgres, settings_of
 from bench.load import Job
-from bench.places import OUT, ROOT, free_port
+from bench.places import OUT, ROOT, free_port, scratch
 from bench.processes import BenchError, ask, environment, get, serving
+from tests.servers.postgres import PostgresServer
 
 COMMAND = (sys.executable, "-m", "backstory")
 _SEARCHABLE_SECONDS = 1800.0
@@ -66,20 +71,15 @@ class Running(NamedTuple):
         return int(msgspec.json.decode(answer)["contact_id"])
 
 
-def url_of(database: Path | str) -> str:
-    """A database as the product is told of it: a file, or already a URL."""
-    return database if isinstance(database, str) else f"sqlite:///{database}"
-
-
-def run_command(database: Path | str, *arguments: str, stdin: bytes = b"") -> str:
-    """Run a `backstory` command on a database; what it printed on standard output."""
+def run_command(database: Database | None, *arguments: str, stdin: bytes = b"", patience: float = 120) -> str:
+    """Run a `backstory` command, on a database or on what its arguments name; what it printed on standard output."""
     done = subprocess.run(
-        [*COMMAND, *arguments, "--database", url_of(database)],
+        [*COMMAND, *arguments],
         input=stdin,
         capture_output=True,
         cwd=ROOT,
-        env=environment(),
-        timeout=120,
+        env=environment(COLUMNS="200", **({} if database is None else settings_of(database))),
+        timeout=patience,
         check=False,
     )
     if done.returncode:
@@ -87,7 +87,7 @@ def run_command(database: Path | str, *arguments: str, stdin: bytes = b"") -> st
     return done.stdout.decode()
 
 
-def make_key(database: Path | str) -> str:
+def make_key(database: Database) -> str:
     """A key of an administrator of its own, in this database, which is made where there is none."""
     email = f"bench-{os.urandom(4).hex()}@example.com"
     create = ("agents", "create", email, "--name", "Bench", "--role", "admin", "--password-stdin")
@@ -96,11 +96,11 @@ def make_key(database: Path | str) -> str:
 
 
 @contextmanager
-def backstory(database: Path | str, name: str = "backstory") -> Iterator[Running]:
+def backstory(database: Database, name: str = "backstory") -> Iterator[Running]:
     """Backstory serving this database, as it ships."""
     key, port = make_key(database), free_port()
-    where = ("--host", "127.0.0.1", "--port", str(port), "--database", url_of(database))
-    with serving(name, [*COMMAND, "serve", *where], port):
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    with serving(name, [*COMMAND, "serve", *where], port, env=environment(**settings_of(database))):
         yield Running(name, port, key)
 
 
@@ -119,14 +119,12 @@ class Imported(NamedTuple):
     peak_rss: int
 
 
-def import_feed(database: Path, feed: Feed, rows: int) -> Imported:
+def import_feed(database: Database, feed: Feed, rows: int) -> Imported:
     """Pipe activities 0 to `rows` of a feed through `backstory import -`."""
-    command = [*COMMAND, "import", "-", "--database", url_of(database)]
+    command, env = [*COMMAND, "import", "-"], environment(**settings_of(database))
     with (OUT / "logs" / "import.log").open("wb") as log:
         began = time.monotonic()
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=environment()
-        )
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=env)
         assert process.stdin is not None
         try:
             with process.stdin as pipe:
@@ -172,6 +170,45 @@ def filled(rows: int, feed: Feed) -> Path:
         append_rows(database, feed, by_import, rows - by_import)
     done.touch()
     return database
+
+
+@contextmanager
+def filled_databases(sizes: Sequence[int], feed_of: Callable[[int], Feed]) -> Iterator[list[Database]]:
+    """A database of the chosen engine for each size, filled and searchable.
+
+    Those of SQLite and PostgreSQL are kept in out/databases; a cluster's is filled by import each time.
+    """
+    if engines.chosen == "sqlite":
+        yield [filled(rows, feed_of(rows)) for rows in sizes]
+        return
+    if engines.chosen == "postgres":
+        home = OUT / "databases" / f"postgres-{schema_hash()}"
+        for stale in home.parent.glob("postgres-*"):
+            if stale != home:
+                shutil.rmtree(stale)
+        with postgres(home) as server:
+            yield [_filled_postgres(server, rows, feed_of(rows)) for rows in sizes]
+        return
+    with scratch() as folder, postgres(folder) as server, one_node(folder) as cluster:
+        databases: list[Database] = []
+        for rows in sizes:
+            databases.append(Clustered(server.create_database(), new_log(cluster)))
+            import_feed(databases[-1], feed_of(rows), rows)
+        yield databases
+
+
+def _filled_postgres(server: PostgresServer, rows: int, feed: Feed) -> str:
+    name = f"filled_{rows}_{feed.contacts}_{feed.big_every}"
+    if name not in server.sql("SELECT datname FROM pg_database"):
+        url = server.create_database()
+        by_import = min(rows, _IMPORTED)
+        import_feed(url, feed, by_import)
+        with backstory(url, "indexing") as running:
+            running.wait_searchable()
+        if rows > by_import:
+            asyncio.run(append_rows_postgres(url, feed, by_import, rows - by_import))
+        server.sql(f"ALTER DATABASE {url.rpartition('/')[2]} RENAME TO {name}")
+    return server.url(name)
 
 
 def schema_hash() -> str:

@@ -11,6 +11,7 @@ from bench.report import Outcome
 from bench.scenarios.batches import batches
 from bench.scenarios.grow import grow
 from bench.scenarios.import_memory import import_memory
+from bench.scenarios.moves import moves
 from bench.scenarios.newest_page import newest_page
 from bench.scenarios.node_kills import node_kills
 from bench.scenarios.pages import pages
@@ -51,5 +52,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(newest_page, 60, long=True),
     Scenario(grow, 60, long=True),
     Scenario(search, 5, long=True),
+    Scenario(moves, 40, long=True),
     Scenario(node_kills, 25, long=True),
 )

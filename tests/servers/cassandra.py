@@ -262,16 +262,21 @@ authenticator: PasswordAuthenticator
 
 
 class CassandraCluster:
-    """Three nodes. The user `backstory` may do everything."""
+    """Three nodes, or fewer. The user `backstory` may do everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int = 3) -> None:
         program = Program()
         self.directory = Path(tempfile.mkdtemp(prefix="backstory-cassandra-"))
         ports = _ports()
         self.port = ports[1]
         self.nodes = [
-            Node(program, self.directory, number, host, ports) for number, host in enumerate(HOSTS, 1)
+            Node(program, self.directory, number, host, ports) for number, host in enumerate(HOSTS[:nodes], 1)
         ]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The nodes' addresses."""
+        return tuple(node.host for node in self.nodes)
 
     def start(self) -> CassandraCluster:
         """Start the nodes one after another, and return when the user can log in."""
@@ -302,7 +307,10 @@ class CassandraCluster:
     def session(self, user: str = USER, password: str = PASSWORD, *hosts: str) -> Iterator[Session]:
         """A connection, to some hosts or to all."""
         cluster = Cluster(
-            hosts or HOSTS, self.port, auth_provider=PlainTextAuthProvider(user, password), protocol_version=5
+            hosts or self.hosts,
+            self.port,
+            auth_provider=PlainTextAuthProvider(user, password),
+            protocol_version=5,
         )
         try:
             yield cluster.connect()
@@ -332,7 +340,7 @@ class CassandraCluster:
 
     def url(self, keyspace: str, *, user: str = USER, password: str = PASSWORD, options: str = "") -> str:
         """A BACKSTORY_ACTIVITY_LOG."""
-        hosts = ",".join(f"{host}:{self.port}" for host in HOSTS)
+        hosts = ",".join(f"{host}:{self.port}" for host in self.hosts)
         return f"cassandra://{user}:{password.replace(' ', '%20')}@{hosts}/{keyspace}{options}"
 
     def new_installation(self) -> str:

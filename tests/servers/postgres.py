@@ -66,9 +66,10 @@ class PostgresServer:
     """One cluster. Its superuser is `postgres`; databases belong to `backstory`; both have the same password.
 
     `durable=False` turns the sync to the disk off: for tests that do not kill it, where a commit would mostly wait.
+    In a `directory` that is given it is made once, and found again.
     """
 
-    def __init__(self, *, durable: bool = True) -> None:
+    def __init__(self, *, durable: bool = True, directory: Path | None = None) -> None:
         folder = programs()
         if folder is None:
             missing(f"PostgreSQL {OLDEST} or newer is not installed: apt install postgresql")
@@ -77,10 +78,12 @@ class PostgresServer:
         self._programs = folder
         self._unprivileged = Unprivileged("postgres")
         # Not below pytest's folders: those are root's alone.
-        self.directory = Path(tempfile.mkdtemp(prefix="backstory-postgres-"))
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="backstory-postgres-"))
+        self.directory.mkdir(exist_ok=True)
         self.data = self.directory / "data"
         self._unprivileged.own(self.directory)
-        self._create(durable)
+        if not self.data.exists():
+            self._create(durable)
 
     def _create(self, durable: bool) -> None:
         secret = self.directory / "password"
@@ -92,7 +95,7 @@ class PostgresServer:
         )
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(
-                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
+                f"listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
                 "max_connections = 200\nshared_buffers = 64MB\nmax_wal_size = 512MB\n"
                 "log_line_prefix = '%m %p %d '\nlog_timezone = 'UTC'\n"
                 f"fsync = {'on' if durable else 'off'}\n"
@@ -109,7 +112,8 @@ class PostgresServer:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self._unprivileged.wrap(
-                    [self._programs / "postgres", "-D", self.data], ends_with_us=signal.SIGINT
+                    [self._programs / "postgres", "-D", self.data, "-p", str(self.port)],
+                    ends_with_us=signal.SIGINT,
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -22,7 +22,8 @@ _PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
 _ENCODER = msgspec.json.Encoder()
 
 
-def _terms_of(contact_key: str, searched: Searched) -> Iterable[int]:
+def terms_of(contact_key: str, searched: Searched) -> Iterable[int]:
+    """The terms that an activity has."""
     terms = {term("contact", contact_key), *(term("ref", ref) for ref in searched.refs)}
     return terms.union(term("word", word) for word in searched.words)
 
@@ -44,7 +45,7 @@ def index_piece(piece: bytes) -> bytes:
             term("name", searched.name),
             term("source", searched.source),
             None if kind is None else term("type", kind),
-            f"{{{','.join(map(str, _terms_of(contact_key, searched)))}}}",
+            f"{{{','.join(map(str, terms_of(contact_key, searched)))}}}",
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)  # type: ignore[attr-defined] # each of its own type
