@@ -1,8 +1,8 @@
 """Where what is measured is kept: an SQLite file, a PostgreSQL on the same disk, or that with a cluster of one node."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ NAMES = ("sqlite", "postgres", "cassandra")
 chosen = "sqlite"
 """The engine that scenarios run on; set from the command line."""
 
-_TABLES = ("activities", "event_keys")
+COMMITTED = ("activities", "event_keys")
+"""The tables that a publication is written into before it is answered."""
 
 
 class Clustered(NamedTuple):
@@ -84,30 +85,41 @@ def new_log(cluster: CassandraCluster) -> str:
     return cluster.url(cluster.new_keyspace(), options="?replication=1")
 
 
-async def bare_postgres(url: str, rows: int, size: int) -> float:
-    """Rows a second of the very rows that the server wrote, inserted once more by an asyncpg loop.
+class Bare(NamedTuple):
+    """Activities a second of bare inserts: with the rows of the search index, and without them."""
+
+    with_search: float
+    without_search: float
+
+
+async def bare_postgres(url: str, count: int, size: int) -> Bare:
+    """The very rows that the server wrote, inserted once more by an asyncpg loop.
 
     Into tables with the same indexes, `size` to a transaction, with `executemany` as the driver does it best.
     """
-    connection = await asyncpg.connect(url)
-    try:
-        pieces: dict[str, list[Any]] = {}
-        for table in _TABLES:
-            await connection.execute(f"CREATE TABLE bare_{table} (LIKE {table} INCLUDING ALL)")
-            pieces[table] = [
-                tuple(row)
-                for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY position LIMIT {rows}")
+    async with aclosing(await asyncpg.connect(url)) as connection:
+        kept: dict[str, list[Any]] = {}
+        for table in (*COMMITTED, "activity_index"):
+            rows = await connection.fetch(f"SELECT * FROM {table} ORDER BY position LIMIT {count}")
+            kept[table] = [tuple(row) for row in rows]
+        return Bare(
+            *[
+                await _insert_all(connection, {table: kept[table] for table in tables}, size)
+                for tables in (kept.keys(), COMMITTED)
             ]
-        began = perf_counter()
-        for start in range(0, rows, size):
-            async with connection.transaction():
-                for table in _TABLES:
-                    await _insert(connection, f"bare_{table}", pieces[table][start : start + size])
-        return rows / (perf_counter() - began)
-    finally:
-        await connection.close()
+        )
 
 
-async def _insert(connection: Any, table: str, rows: list[Any]) -> None:
-    marks = ", ".join(f"${number + 1}" for number in range(len(rows[0])))
-    await connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+async def _insert_all(connection: Any, kept: Mapping[str, Sequence[Any]], size: int) -> float:
+    count = len(kept["activities"])
+    for table in kept:
+        await connection.execute(f"DROP TABLE IF EXISTS bare_{table}")
+        await connection.execute(f"CREATE TABLE bare_{table} (LIKE {table} INCLUDING ALL)")
+    began = perf_counter()
+    for start in range(0, count, size):
+        async with connection.transaction():
+            for table, rows in kept.items():
+                marks = ", ".join(f"${number + 1}" for number in range(len(rows[0])))
+                statement = f"INSERT INTO bare_{table} VALUES ({marks})"
+                await connection.executemany(statement, rows[start : start + size])
+    return count / (perf_counter() - began)

@@ -27,6 +27,12 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
+@pytest.fixture(autouse=True)
+def second_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second group sets out for one publication, so that a test knows which is where."""
+    monkeypatch.setattr(commit, "WORTH_A_SECOND", 1)
+
+
 class Gate:
     """The store, with a gate before it: fault injection, and a look at what it is given."""
 
@@ -97,6 +103,22 @@ async def test_what_waits_is_committed_together_and_two_groups_fly(commits: Grou
     await asyncio.gather(*calls)
     assert [len(group) for group in gate.groups] == [1, 1, 48]
     assert commits.waiting == 0
+
+
+@pytest.mark.parametrize(("number", "groups"), [(16, [1, 15]), (17, [1, 16]), (40, [1, 16, 23])])
+async def test_a_second_group_sets_out_for_as_many_as_make_it_worth(
+    commits: GroupCommit, gate: Gate, monkeypatch: pytest.MonkeyPatch, number: int, groups: list[int]
+) -> None:
+    monkeypatch.setattr(commit, "WORTH_A_SECOND", 16)
+    gate.open.clear()
+    calls = [asyncio.create_task(commits.publish([numbered(each)])) for each in range(number)]
+    under_way = min(len(groups), 2 if groups[1] >= 16 else 1)
+    await waiting_for(
+        lambda: len(gate.groups) == under_way and commits.waiting == number - sum(groups[:under_way])
+    )
+    gate.open.set()
+    await asyncio.gather(*calls)
+    assert [len(group) for group in gate.groups] == groups
 
 
 async def test_groups_are_bounded(commits: GroupCommit, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
