@@ -6,24 +6,29 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backstory.errors import FieldErrors, SettingError, StorageError, Unavailable
+from backstory.helpdesk import erasing
+from backstory.helpdesk.erasing import Eraser
+from backstory.helpdesk.files import AttachmentFiles
 from backstory.live.hub import Hub
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity
+from backstory.model.activity import Activity, Actor, Object, Published, own_event
 from backstory.model.ids import new_contact_key
 from backstory.model.page import Filters, Place
+from backstory.store.cassandra import CassandraStore
 from backstory.store.log import cassandra_buckets
 from backstory.store.log.cassandra import Appended, CassandraLog
 from backstory.store.log.cassandra_session import CassandraSession, read_address
 from backstory.store.publish import NewRow
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
-from tests.store.support import ENTRY, NOON, publication
+from tests.store.support import ENTRY, NOON, home_of, publication, publish_one
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
@@ -39,10 +44,15 @@ class Audit:
         self.entries.append(entry)
 
 
+async def is_there(contact_key: bytes) -> bool:
+    """Nobody is erased."""
+    return True
+
+
 def open_log(cluster: CassandraCluster, installation: str) -> CassandraLog:
     """A process's log; each installation of the keyspace is empty at first."""
     url = cluster.url(KEYSPACE, options=f"?installation={installation}")
-    opened = CassandraLog(read_address(url), Audit())
+    opened = CassandraLog(read_address(url), Audit(), is_there)
     opened.open()
     return opened
 
@@ -227,7 +237,7 @@ def test_what_cannot_be_reached_or_entered_is_named(cassandra_cluster: Cassandra
         (cassandra_cluster.url(KEYSPACE, options="?dc=elsewhere"), "is the data centre"),
     ):
         with pytest.raises(StorageError, match=wrong) as error:
-            CassandraLog(read_address(url), Audit()).open()
+            CassandraLog(read_address(url), Audit(), is_there).open()
         assert "wrong" not in str(error.value)
 
 
@@ -343,3 +353,123 @@ async def test_an_erased_history_is_gone_piece_by_piece(
     (again,) = await append(log, item)
     assert again.known is not None
     assert (again.id, again.known.origin) == (first.id, None)
+
+
+# Erasing at the moment of a publish.
+
+
+@pytest.fixture
+async def store(cassandra_cluster: CassandraCluster, postgres_url: str) -> AsyncIterator[CassandraStore]:
+    """Whose relay works when it is told to."""
+    opened = CassandraStore(postgres_url, cassandra_cluster.new_installation())
+    opened.open()
+    yield opened
+    await opened.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)  # between two looks
+
+
+@pytest.fixture
+def eraser(store: CassandraStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Eraser:
+    """One that looks often; the store says when it may be done."""
+    monkeypatch.setattr(erasing, "LOOK_SECONDS", 0.02)
+    return Eraser(store.records, store.log, AttachmentFiles(tmp_path))
+
+
+GONE = {"email": "gone@example.com"}
+
+
+async def test_what_is_published_while_its_contact_is_erased_does_not_stay(
+    store: CassandraStore, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found its contact there, and is stored when all was erased: the eraser looks a second time."""
+    monkeypatch.setattr(store.log, "late_seconds", 3600.0)
+    reached, gate, slow = asyncio.Event(), asyncio.Event(), CassandraSession.write_together
+
+    async def held(session: CassandraSession, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        reached.set()
+        await gate.wait()
+        await slow(session, writes)
+
+    first = await publish_one(store, GONE, id="first")
+    contact = await home_of(store, first)
+    monkeypatch.setattr(CassandraSession, "write_together", held)
+    publishing = asyncio.create_task(publish_one(store, GONE, id="late"))
+    await reached.wait()
+    eraser.start()
+    await eraser.erase(first.contact_id or 0, force=True, entry=ENTRY)
+    await until(lambda: bool(eraser._begun))
+    assert await whole(store.log, contact) == []
+    gate.set()
+    late = await publishing
+    assert [each.id for each in await read_row(store, late)] == [late.id]
+    monkeypatch.setattr(store.log, "late_seconds", 0.001)
+    await until(lambda: not eraser._begun)
+    await eraser.close()
+    assert await read_row(store, late) == []
+    assert traces(store, contact) == []
+    for event, published in (("first", first), ("late", late)):
+        again = await publish_one(store, GONE, id=event)
+        assert (again.id, again.duplicate, again.contact_id) == (published.id, True, None)
+    assert traces(store, contact) == []
+
+
+async def read_row(store: CassandraStore, published: Published) -> list[Activity]:
+    found = await store.log.get(published.id)
+    return [found] if found is not None else []
+
+
+def traces(store: CassandraStore, contact: bytes) -> list[object]:
+    """What is left of a contact's texts, and what leads to them."""
+    scan = store.log.session.scan
+    claims = scan("SELECT contact, body, origin, source, name, actor_type FROM claims")
+    return [
+        *(row for row in claims if row[0] == contact and set(row[1:]) != {None}),
+        *(row for row in scan("SELECT owner, body FROM timeline") if row[0] == contact),
+        *(row for row in scan("SELECT contact, position, deleted FROM arrivals") if row[0] == contact),
+        *(row for row in scan("SELECT contact, timestamp FROM postings") if row[0] == contact),
+    ]
+
+
+async def test_the_retry_of_what_a_crash_cut_off_does_not_bring_it_to_an_erased_contact(
+    store: CassandraStore, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim holds its text: the process dies behind it, the contact is erased, and the sender tries again."""
+    monkeypatch.setattr(store.log, "late_seconds", 0.001)
+    contact_id = (await publish_one(store, GONE)).contact_id or 0
+    contact = await store.records.contact(contact_id)
+    assert contact is not None
+
+    async def crash(*_: object) -> None:
+        raise Unavailable("the process died here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CassandraSession, "write_together", crash)
+        assert isinstance((await store.publish([publication(GONE, id="cut off")]))[0], Unavailable)
+    eraser.start()
+    await eraser.erase(contact_id, force=True, entry=ENTRY)
+    await until(lambda: not eraser._begun)
+    await eraser.close()
+    for _ in range(2):
+        again = await publish_one(store, GONE, id="cut off")
+        assert (again.duplicate, again.contact_id) == (True, None)
+        assert traces(store, contact.key) == []
+
+
+async def test_what_was_noted_for_the_log_goes_with_its_contact(
+    store: CassandraStore, eraser: Eraser
+) -> None:
+    first = await publish_one(store, GONE)
+    contact = await home_of(store, first)
+    event = own_event(
+        contact, "Ticket opened", at=NOON, actor=Actor("agent", "1"), about=Object("ticket", "7")
+    )
+    await store.records.write(lambda transaction: transaction.append([event]))
+    await eraser.erase(first.contact_id or 0, force=True, entry=ENTRY)
+    assert await store.relay() == 1
+    assert await store.relay() == 0
+    assert [each.id for each in await whole(store.log, contact)] == [first.id]

@@ -42,6 +42,8 @@ class Eraser(Worker):
         self._activities = activities
         self._files = files
         self._idle = asyncio.Event()
+        self._begun: dict[int, float] = {}
+        """When an erasure was gone through for the first time, by its number, while something may still appear."""
 
     async def erase(self, contact_id: int, *, force: bool, entry: AuditEntry) -> None:
         """Erase a contact with everything that it did and said, and all contacts that were merged into it.
@@ -76,13 +78,30 @@ class Eraser(Worker):
             await asyncio.wait_for(self._idle.wait(), PATIENCE_SECONDS)
 
     async def work(self) -> bool:
-        """See `Worker.work`: all that is to be erased."""
-        while erasure := await self._records.read(erasing.select_erasure):
-            await self._finish(erasure)
-        self._idle.set()
-        return False
+        """See `Worker.work`: all erasures that something can be done for."""
+        erasures = await self._records.read(erasing.select_erasures)
+        open_ids = {erasure.id for erasure in erasures}
+        self._begun = {number: when for number, when in self._begun.items() if number in open_ids}
+        busy = any([await self._go_on(erasure) for erasure in erasures])
+        if not busy:
+            self._idle.set()
+        return busy
 
-    async def _finish(self, erasure: Erasure) -> None:
+    async def _go_on(self, erasure: Erasure) -> bool:
+        """Erase what there is; once more, where something may have appeared since, and only then it is done."""
+        late, began = self._activities.late_seconds, time.monotonic()
+        before = self._begun.get(erasure.id)
+        if before is not None and began < before + late:
+            return False
+        await self._erase_rest(erasure)
+        if late and before is None:
+            self._begun[erasure.id] = began
+        else:
+            done = partial(erasing.finish_erasure, erasure_id=erasure.id, now=now())
+            await self._records.write(lambda transaction: done(transaction.records))
+        return True
+
+    async def _erase_rest(self, erasure: Erasure) -> None:
         while await self._erase_tickets(erasure):
             continue
         more = True
@@ -91,8 +110,6 @@ class Eraser(Worker):
             more = await self._activities.erase(erasure.keys, PIECE) == PIECE
             if more:
                 await asyncio.sleep(REST * (time.monotonic() - began))
-        done = partial(erasing.finish_erasure, erasure_id=erasure.id, now=now())
-        await self._records.write(lambda transaction: done(transaction.records))
 
     async def _erase_tickets(self, erasure: Erasure) -> bool:
         """Erase some tickets; whether there were any."""

@@ -85,6 +85,13 @@ class ActivityLog(Protocol):
         Who follows reads from so far behind its place, and drops what it has.
         """
 
+    @property
+    def late_seconds(self) -> float:
+        """For how long after its contact is gone an activity may still appear that had found it; 0 where none does.
+
+        Who erases looks once more then.
+        """
+
     async def get(self, activity_id: ActivityId) -> Activity | None:
         """One activity; None where there is none (or no longer)."""
 

@@ -60,6 +60,7 @@ _COUNT_ME = "SELECT nextval('activity_log_processes')"
 _NOTE = "INSERT INTO activity_outbox (noted, event) VALUES ($1, $2)"
 _TAKE = f"SELECT id, event FROM activity_outbox ORDER BY id LIMIT {RELAY_PIECE} FOR UPDATE SKIP LOCKED"  # noqa: S608
 _BROUGHT = "DELETE FROM activity_outbox WHERE id = ANY ($1::bigint[])"
+_THERE = "SELECT key FROM contacts WHERE key = ANY ($1::bytea[])"
 _RELIED_ON = "SELECT count(*) FROM contacts WHERE key = ANY ($1::bytea[])"
 _SAVE_BOOKMARK = """
 INSERT INTO bookmarks (name, line, "offset") VALUES ($1, $2, $3)
@@ -82,7 +83,7 @@ class CassandraStore:
         self.database = PostgresDatabase(database_url)
         self._noted = asyncio.Event()
         self.records = RelationalRecords(_Noting(self.database, self._noted), phone_region)
-        self.log = CassandraLog(read_address(log_url), self._audit)
+        self.log = CassandraLog(read_address(log_url), self._audit, self._is_there)
         self._relay: asyncio.Task[None] | None = None
         self._ready_until = 0.0
         self._has_lane = False
@@ -108,6 +109,9 @@ class CassandraStore:
         """Hold a session by which others know that somebody serves this installation."""
         if self._here is None or self._here.is_closed():
             self._here = await self.database.listener()
+
+    async def _is_there(self, contact_key: ContactKey) -> bool:
+        return bool(await self.records.contact_ids([contact_key]))
 
     async def _audit(self, entry: AuditEntry) -> None:
         await self.records.audit(entry)
@@ -227,20 +231,25 @@ class CassandraStore:
         """Bring events that were noted to the log, the oldest first; how many there were.
 
         Of several processes each brings others. One that dies here leaves its events noted, and whoever brings them
-        then is told by the log that they are there.
+        then is told by the log that they are there. What happened to a contact who was erased since is dropped.
         """
         await self._take_lane()
         async with self.database.connection() as connection, connection.transaction():
             rows = await connection.fetch(_TAKE)
             if not rows:
                 return 0
-            events = [event_row(_relayed(row[0], _DECODER.decode(row[1]))) for row in rows]
-            appended = await self.log.append(events)
-            brought = [row[0] for row, each in zip(rows, appended, strict=True) if isinstance(each, Appended)]
-            await connection.execute(_BROUGHT, brought)
-            if len(brought) < len(rows):
-                log.warning("relay_left_some", left=len(rows) - len(brought))
-            return len(brought)
+            events = {number: _relayed(number, _DECODER.decode(event)) for number, event in rows}
+            keys = {event.contact_key for event in events.values()}
+            there = {key for (key,) in await connection.fetch(_THERE, sorted(keys))}
+            kept = {number: event for number, event in events.items() if event.contact_key in there}
+            appended = await self.log.append([event_row(event) for event in kept.values()])
+            left = {
+                number for number, each in zip(kept, appended, strict=True) if not isinstance(each, Appended)
+            }
+            await connection.execute(_BROUGHT, sorted(events.keys() - left))
+            if left:
+                log.warning("relay_left_some", left=len(left))
+            return len(events) - len(left)
 
     # Reading.
 

@@ -36,6 +36,16 @@ from backstory.store.publish import NewRow
 APPEND_SECONDS = 12.0
 """After so long an append that is not through is answered 503."""
 
+QUEUE_SECONDS = 30.0
+"""For so long an append may wait for its turn."""
+
+LATE_SECONDS = 60.0
+"""So long after its contact was looked up nothing of an append is under way any more: the look-up's deadline, the
+queue's, its own, and what the cluster still does with a request that nobody waits for."""
+
+ARRIVED_SECONDS = 1_800
+"""How far back in the order of arrival an eraser looks for what appeared late."""
+
 OVERLAP_SECONDS = 15
 """For so long an arrival may appear behind others that came later: an append's time, and what clocks may differ."""
 
@@ -214,10 +224,16 @@ class _Positions:
 class CassandraLog:
     """See `store.base.ActivityLog`."""
 
-    def __init__(self, address: CassandraAddress, audit: Callable[[AuditEntry], Awaitable[None]]) -> None:
-        """`audit` keeps an entry durably; it is called before anything is removed."""
+    def __init__(
+        self,
+        address: CassandraAddress,
+        audit: Callable[[AuditEntry], Awaitable[None]],
+        is_there: Callable[[ContactKey], Awaitable[bool]],
+    ) -> None:
+        """`audit` keeps an entry durably; it is called before anything is removed. `is_there` finds a contact."""
         self.session = CassandraSession(address)
         self._audit = audit
+        self._is_there = is_there
         self.installation = address.installation
         self._chooser = BucketChooser()
         self._positions = _Positions()
@@ -230,6 +246,7 @@ class CassandraLog:
         self._newest_read = self._newest_written = self._clock_read = float("-inf")
 
     overlap: Position = OVERLAP_SECONDS * 1000 << 12
+    late_seconds = LATE_SECONDS
 
     def open(self) -> None:
         """Connect, and bring what is missing (see `CassandraSession.open`).
@@ -380,7 +397,11 @@ class CassandraLog:
 
     async def _append(self, draft: Draft) -> Appended | BackstoryError:
         try:
-            async with self._gate, asyncio.timeout(APPEND_SECONDS):
+            async with (
+                asyncio.timeout(QUEUE_SECONDS + APPEND_SECONDS),
+                self._gate,
+                asyncio.timeout(APPEND_SECONDS),
+            ):
                 if draft.hash is None:
                     await self.store(draft, draft.id.position)
                     return Appended(draft.id, None)
@@ -401,11 +422,30 @@ class CassandraLog:
             return Appended(draft.id, None)
         digest = first.digest or b""
         original = await self._original(first.id, digest)
+        if original is None and not await self._is_there(first.bucket.owner):
+            await self._forget(first)  # cut off, and its contact was erased since
+            original = Known(first.id, digest, first.bucket.owner, None)
         if original is None:  # cut off, or just under way in another process: what both write is the same
             late = self._positions.now() - first.id.position > self.overlap // 2
             await self.store(first, self._positions.take()[0] if late else first.id.position)
             original = Known(first.id, digest, first.bucket.owner, first.origin)
         return Appended(first.id, original)
+
+    async def _forget(self, draft: Draft) -> None:
+        """Leave of an activity what recognises its replays, as if it had been stored and erased."""
+        await self.session.write_together([self._pointer(draft), *self._key(draft)])
+        await self._note_erased(draft.id, draft.bucket.owner, draft.hash)
+
+    def _pointer(self, draft: Draft) -> tuple[str, Sequence[Any]]:
+        where = (*draft.bucket, draft.timestamp, draft.hash)
+        return PUT_WHERE, (self.installation, *draft.id, *where, draft.written)
+
+    def _key(self, draft: Draft) -> list[tuple[str, Sequence[Any]]]:
+        if draft.hash is None:
+            return []
+        lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
+        key = (self.installation, draft.hash, *draft.id, draft.digest, draft.expires)
+        return [(PUT_KEY, (*key, draft.written, lifetime))]
 
     async def store(self, draft: Draft, arrived: Position) -> None:
         """Write all that points at an activity, then its row."""
@@ -417,14 +457,9 @@ class CassandraLog:
             if new:
                 buckets.add(bucket)
             writes.append((PUT_POSTING, (*bucket, *draft.place, *its, draft.written)))
-        writes.append(
-            (PUT_WHERE, (self.installation, *draft.id, *its, draft.timestamp, draft.hash, draft.written))
-        )
+        writes.append(self._pointer(draft))
         writes.append((PUT_ARRIVAL, _arrival(its, arrived, draft.id, draft.timestamp, deleted=False)))
-        if draft.hash is not None:
-            lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
-            key = (self.installation, draft.hash, *draft.id, draft.digest, draft.expires)
-            writes.append((PUT_KEY, (*key, draft.written, lifetime)))
+        writes.extend(self._key(draft))
         new_buckets = [each for each in buckets if not self._chooser.is_registered(each)]
         writes.extend((PUT_BUCKET, each) for each in new_buckets)
         await self.session.write_together(writes)
@@ -650,7 +685,10 @@ class CassandraLog:
         await self._drop_pointers(row)
 
     async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
-        """See `ActivityLog.erase`. A bucket after the other; one that is empty is taken off its owner's."""
+        """See `ActivityLog.erase`. A bucket after the other; one that is empty is taken off its owner's.
+
+        What appears in such a bucket later is found by its arrival.
+        """
         removed = 0
         for home in homes:
             while removed < limit:
@@ -669,6 +707,12 @@ class CassandraLog:
                 if len(rows) < piece:
                     await self.session.write(DROP_BUCKET, bucket)
                 removed += len(rows)
+        if removed < limit:
+            since = self._positions.now() - (ARRIVED_SECONDS * 1000 << 12)
+            arrivals = await self._arrived(homes, since, limit - removed)
+            late = [arrival for arrival in arrivals if not arrival[3]][: limit - removed]
+            await asyncio.gather(*(self._erase_arrived(arrival) for arrival in late))
+            removed += len(late)
         return removed
 
     async def _erase(self, row: Row) -> None:
@@ -676,12 +720,30 @@ class CassandraLog:
         activity_id = ActivityId(*row[1:3])
         where = await self._where(activity_id)
         async with self._gate:
-            # Written down as a deletion, so that its replay is recognised; nobody hears of it.
-            await self.session.compare_and_set(
-                PUT_DELETION, (self.installation, *activity_id, row[3], activity_id.position)
-            )
-            await self._blank_claim(where[2] if where else None)
+            await self._note_erased(activity_id, row[3], where[2] if where else None)
             await self._drop_pointers(row)
+
+    async def _erase_arrived(self, arrival: Row) -> None:
+        """An activity that an arrival leads to, also where its row may yet come: it is dead then."""
+        arrived, position, tail, _, owner, *rest = arrival
+        activity_id = ActivityId(position, tail)
+        bucket, timestamp = Bucket(owner, *rest[:3]), rest[3]
+        where = await self._where(activity_id)
+        row = await self._row(bucket, timestamp, activity_id)
+        after = written(activity_id) + 1
+        async with self._gate:
+            await self._note_erased(activity_id, owner, where[2] if where else None)
+            await self.session.write(DROP_ROW, (after, *bucket, timestamp, *activity_id))
+            if row is not None:
+                await self._drop_pointers(row)
+            await self.session.write(DROP_ARRIVAL, (after, owner, _slot(arrived), arrived, *activity_id))
+
+    async def _note_erased(self, activity_id: ActivityId, owner: ContactKey, hashed: bytes | None) -> None:
+        """Written down as a deletion, so that a replay is recognised; nobody hears of it. And no text stays behind."""
+        await self.session.compare_and_set(
+            PUT_DELETION, (self.installation, *activity_id, owner, activity_id.position)
+        )
+        await self._blank_claim(hashed)
 
     async def _blank_claim(self, hashed: bytes | None) -> None:
         """A claim holds an activity's text too; that it was claimed stays."""

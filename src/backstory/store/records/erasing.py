@@ -26,6 +26,9 @@ from backstory.store.records.tables import (
 SHORTEST_TRACE = 6
 """Refused requests are searched for values of so many characters and more: shorter ones stand in anybody's."""
 
+AT_ONCE = 1_000
+"""How many erasures are looked at together."""
+
 
 class Erasure(Struct, frozen=True):
     """A contact that is gone, whose tickets and activities are being removed: its numbers, and its keys in the log."""
@@ -92,14 +95,14 @@ def erase_tickets(connection: sa.Connection, contact_ids: Sequence[int], limit: 
     return len(ids), files
 
 
-def select_erasure(connection: sa.Connection) -> Erasure | None:
-    """The oldest erasure that is not done; None where all are."""
+def select_erasures(connection: sa.Connection) -> list[Erasure]:
+    """Erasures that are not done, the oldest first."""
     query = sa.select(erasures.c.id, erasures.c.homes).where(erasures.c.done_at.is_(None))
-    row = connection.execute(query.order_by(erasures.c.id).limit(1)).one_or_none()
-    if row is None:
-        return None
-    keys = tuple(bytes.fromhex(key) for key in row.homes["keys"])
-    return Erasure(row.id, tuple(row.homes["ids"]), keys)
+    rows = connection.execute(query.order_by(erasures.c.id).limit(AT_ONCE)).all()
+    return [
+        Erasure(row.id, tuple(row.homes["ids"]), tuple(bytes.fromhex(key) for key in row.homes["keys"]))
+        for row in rows
+    ]
 
 
 def finish_erasure(connection: sa.Connection, erasure_id: int, now: Microseconds) -> None:
