@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backstory.model.contact import ContactFilters, State
-from backstory.store.base import Store
+from backstory.model.contact import ContactFilters, NewContact, State
+from backstory.model.search import SEARCHED_FIELDS, Searched, read_query
+from backstory.store.base import RecordsTransaction, Store
 from backstory.store.records import companies, contacts
+from backstory.store.records import search as searches
 from backstory.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.engine("sqlite")
@@ -81,3 +83,29 @@ async def test_no_lookup_reads_a_whole_table(store: Store) -> None:
         for plan in await plans(store, work):
             steps = [step for step in plan.split("; ") if step.startswith("SCAN")]
             assert not [step for step in steps if "contacts" in step or "words" in step], plan
+
+
+@pytest.mark.parametrize(("gathered", "told"), [(30_000, "LIST SUBQUERY"), (2, "CORRELATED SCALAR SUBQUERY")])
+async def test_a_look_up_is_gathered_once_where_it_is_rare(
+    store: Store, monkeypatch: pytest.MonkeyPatch, gathered: int, told: str
+) -> None:
+    """Asked of the rows that a column brings, and of those that another look-up brings before their rows are read."""
+    monkeypatch.setattr(searches, "MAX_TOTAL", 2)  # so that both have more rows than lead for being few
+    monkeypatch.setattr(searches, "MAX_GATHERED", gathered)
+
+    def make(change: RecordsTransaction) -> None:
+        for number in range(3):
+            new = NewContact(f"{number}", email=f"{number}@example.com", tags=("vip",), language="de")
+            contacts.insert_contact(change.records, new, None, 0)
+
+    await store.records.write(make)
+    kinds = SEARCHED_FIELDS[Searched.CONTACTS]
+    for query, first in (
+        ("tag:'vip' AND language:'de'", "contacts"),
+        ("tag:'vip' AND tag:'vip '", "record_tags"),
+    ):
+        asked = read_query(f'"{query}"', kinds)
+        found = await plans(store, lambda c: searches.search(c, Searched.CONTACTS, asked, None, 30, 0))  # noqa: B023
+        steps = [step for step in found[-1].split("; ") if step.startswith(("SEARCH", told))]
+        assert steps[0].startswith(f"SEARCH {first}"), found
+        assert steps[1].startswith(told), found

@@ -43,6 +43,8 @@ QUERIES = {
     "cf_size:null": "d",
     "tag:'nothing' OR cf_size:>7 AND language:'de'": "b",
     "twitter_id:null AND tag:'vip' AND cf_size:>0": "ba",
+    "tag:'vip' AND cf_size:12": "b",
+    "tag:'vip' AND (cf_size:12 OR language:'fr')": "bc",
 }
 
 
@@ -68,10 +70,14 @@ async def people(store: Store) -> dict[str, int]:
     return await store.records.write(work)
 
 
-@pytest.mark.parametrize("few", [False, True], ids=["few", "many"])
-async def test_queries(store: Store, monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
-    if few:  # so that every term has more rows than are counted, and another one leads
-        monkeypatch.setattr(search_queries, "MAX_SORTED", 1)
+@pytest.mark.parametrize(
+    "bounds",
+    [{}, {"MAX_SORTED": 1}, {"MAX_GATHERED": 1}, {"MAX_SORTED": 1, "MAX_GATHERED": 1, "MAX_TOTAL": 50}],
+    ids=["few", "many", "many looked up", "many of all"],
+)
+async def test_queries(store: Store, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int]) -> None:
+    for name, most in bounds.items():  # so that a term has more rows than are counted, and another one leads
+        monkeypatch.setattr(search_queries, name, most)
     await people(store)
     found = {}
     for query in QUERIES:

@@ -53,6 +53,9 @@ MAX_TOTAL = 10_000
 MAX_SORTED = 100_000
 """So many rows are sorted, where what leads to them does not bring them in order."""
 
+MAX_GATHERED = 30_000
+"""Fewer rows of a look-up are gathered once, to ask the rows that another term brings; of more each is looked up."""
+
 
 class Found(NamedTuple):
     """How many match, counted up to MAX_TOTAL, and the numbers of one page of them."""
@@ -66,35 +69,51 @@ def search(
 ) -> Found:
     """A page of what a query finds, newest first. `region` is the country of phone numbers without a country code."""
     terms = _Terms(connection, searched, region)
-    newest: set[int] = set()
-    for branch in alternatives(query):
-        newest.update(_newest(connection, searched, terms.all_of(branch)))
-    ids = sorted(newest, reverse=True)[:MAX_TOTAL]
-    return Found(len(ids), ids[offset : offset + limit])
+    branches = [_newest(connection, searched, terms.all_of(branch)) for branch in alternatives(query)]
+    # Counted where they are: most are in the total alone, and are not worth the way here.
+    found = _joined(branches).cte("found")
+    total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
+    page = sa.select(found.c.id).order_by(found.c.id.desc()).limit(limit).offset(offset).subquery()
+    always = sa.select(sa.literal(1).label("one")).subquery()  # so that a page past the end has a total, too
+    answer = sa.select(total.label("total"), page.c.id).select_from(always.outerjoin(page, sa.true()))
+    rows = connection.execute(answer.order_by(page.c.id.desc())).all()
+    return Found(rows[0].total, [row.id for row in rows if row.id is not None])
 
 
-def _newest(connection: sa.Connection, searched: Searched, terms: Sequence[_Condition]) -> Iterable[int]:
+def _joined(branches: Sequence[sa.Select[Any]]) -> sa.Select[Any]:
+    """The newest rows that any of these finds, at most MAX_TOTAL."""
+    if len(branches) == 1:
+        return branches[0]
+    union = sa.union(*(sa.select(branch.subquery().c.id) for branch in branches)).subquery()
+    return sa.select(union.c.id).order_by(union.c.id.desc()).limit(MAX_TOTAL)
+
+
+def _newest(connection: sa.Connection, searched: Searched, terms: Sequence[_Condition]) -> sa.Select[Any]:
     """The newest rows that all terms hold for, at most MAX_TOTAL."""
     table, rows = _ROWS[searched]
     leading = min(terms, key=lambda term: term.cost, default=None)
     if leading is not None and leading.cost == math.inf:
         leading = None
-    others = [term.asked for term in terms if term is not leading]
     number: sa.ColumnElement[int] = table.c.id
-    query = sa.select(number).where(rows, *others)
+    query = sa.select(number.label("id"))
     if leading is not None and leading.lookup is not None:
         number = leading.lookup.c.record_id
-        query = sa.select(number).join(table, table.c.id == number).where(rows, *others)
+        query = sa.select(number.label("id")).join(table, table.c.id == number)
+    query = query.where(rows, *(term.asked(number) for term in terms if term is not leading))
     if leading is not None:
         query = query.where(leading.leads)
         if leading.sorts and connection.dialect.name == "sqlite":
             number = _set_aside(number)  # else it would walk along the numbers, which needs no sorting
-    return connection.scalars(query.order_by(number.desc()).limit(MAX_TOTAL))
+    return query.order_by(number.desc()).limit(MAX_TOTAL)
 
 
 def _set_aside(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A column that no index is taken for."""
     return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
+Asked = Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]
+"""What is asked of a row, given the column that has its number: the leading one, so that no row is read for it."""
 
 
 class _Condition(NamedTuple):
@@ -105,7 +124,7 @@ class _Condition(NamedTuple):
     """
 
     leads: sa.ColumnElement[bool]
-    asked: sa.ColumnElement[bool]
+    asked: Asked
     cost: float
     lookup: sa.FromClause | None = None
     sorts: bool = False
@@ -164,6 +183,7 @@ class _Terms:
         self._connection = connection
         self._searched = searched
         self._region = region
+        self._gathers = connection.dialect.name == "sqlite"  # PostgreSQL finds by itself what to gather
         self._table, self._rows = _ROWS[searched]
         self._known: dict[tuple[Query, ...], _Condition] = {}
         self._special: Mapping[str, Callable[[Term], _Condition]] = {
@@ -196,8 +216,8 @@ class _Terms:
         match first:
             case AllOf(parts) | AnyOf(parts):  # which cannot lead
                 join = sa.and_ if isinstance(first, AllOf) else sa.or_
-                condition = join(*(self._of(part).asked for part in parts))
-                return _Condition(condition, condition, math.inf)
+                conditions = [self._of(part) for part in parts]
+                return self._asked_only(lambda number: join(*(each.asked(number) for each in conditions)))
             case Term():
                 return self._term(first, *rest)
 
@@ -213,15 +233,19 @@ class _Terms:
         field = terms[0].field
         column = _COLUMNS[self._searched][field]
         leads = sa.and_(*(_compare(column, term) for term in terms))
-        asked = sa.and_(*(_compare(self._led_by_others(column), term) for term in terms))
+        asked = sa.and_(*(_compare(self._only_asked(column), term) for term in terms))
         in_order = field in _LEAD_IN_ORDER and any(term.comparison is Comparison.EQUAL for term in terms)
         most = MAX_TOTAL if in_order else MAX_SORTED
         count = self._count(sa.select(self._table.c.id).where(self._rows, leads), most)
         if count < most:
-            return _Condition(leads, asked, count, sorts=not in_order)
-        return _Condition(leads, asked, _rank(field) if in_order else math.inf)
+            return _Condition(leads, lambda _: asked, count, sorts=not in_order)
+        return _Condition(leads, lambda _: asked, _rank(field) if in_order else math.inf)
 
-    def _led_by_others(self, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    def _asked_only(self, asked: Asked) -> _Condition:
+        """What cannot lead."""
+        return _Condition(asked(self._table.c.id), asked, math.inf)
+
+    def _only_asked(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A column that is only asked: SQLite does not know how many rows have a value, and might let it lead."""
         return _set_aside(column) if self._connection.dialect.name == "sqlite" else column
 
@@ -236,10 +260,14 @@ class _Terms:
         """What holds for a row that a look-up has under these conditions."""
         leading, asked = lookup.alias(), lookup.alias()
         leads = sa.and_(*(condition(leading) for condition in conditions))
-        count = self._count(sa.select(leading.c.record_id).where(leads), MAX_TOTAL)
-        cost = count if count < MAX_TOTAL else _rank(None)
-        held = self._exists(asked, *(each(asked) for each in conditions))
-        return _Condition(leads, held, cost, leading)
+        holds = [condition(asked) for condition in conditions]
+        most = MAX_GATHERED if self._gathers else MAX_TOTAL
+        count = self._count(sa.select(leading.c.record_id).where(leads), most)
+        cost = count if count < MAX_TOTAL else _rank(None) + count / most
+        if count == most:
+            return _Condition(leads, lambda number: self._exists(asked, number, *holds), cost, leading)
+        gathered = sa.select(asked.c.record_id).where(*holds)
+        return _Condition(leads, lambda number: self._only_asked(number).in_(gathered), cost, leading)
 
     def _tagged(self, term: Term) -> _Condition:
         if term.value is None:
@@ -267,15 +295,15 @@ class _Terms:
     def _without(
         self, lookup: sa.Table, condition: Callable[[sa.FromClause], sa.ColumnElement[bool]]
     ) -> _Condition:
-        missing = sa.not_(self._exists(lookup, condition(lookup)))
-        return _Condition(missing, missing, math.inf)
+        asked = lookup.alias()
+        return self._asked_only(lambda number: sa.not_(self._exists(asked, number, condition(asked))))
 
-    def _exists(self, lookup: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    def _exists(
+        self, lookup: sa.FromClause, number: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
+    ) -> sa.ColumnElement[bool]:
         """Whether a look-up has the row. Only its number is read: with more, SQLite would take a worse index."""
-        number = lookup.c.record_id
-        return sa.exists(
-            sa.select(number).where(number == self._table.c.id, *conditions).correlate(self._table)
-        )
+        found = sa.select(lookup.c.record_id).where(lookup.c.record_id == number, *conditions)
+        return sa.exists(found.correlate_except(lookup))
 
     def _identified(self, term: Term) -> _Condition:
         if term.value is None:
@@ -295,23 +323,23 @@ class _Terms:
         """The contacts that stand for these."""
         survivors = set(select_survivors(self._connection, holders).values())
         condition = self._table.c.id.in_(survivors)
-        return _Condition(condition, condition, len(survivors))
+        return _Condition(condition, lambda _: condition, len(survivors))
 
     def _nobody(self, term: Term) -> _Condition:
         column = self._table.c[term.field]
         condition = column.is_(None)
         count = self._count(sa.select(self._table.c.id).where(self._rows, condition), MAX_TOTAL)
-        return _Condition(condition, condition, count if count < MAX_TOTAL else math.inf)
+        return _Condition(condition, lambda _: condition, count if count < MAX_TOTAL else math.inf)
 
     def _of_domain(self, term: Term) -> _Condition:
         if term.value is None:
             missing = sa.not_(sa.exists().where(company_domains.c.company_id == self._table.c.id))
-            return _Condition(missing, missing, math.inf)
+            return self._asked_only(lambda _: missing)
         owners = sa.select(company_domains.c.company_id).where(
             company_domains.c.domain == str(term.value).strip().lower()
         )
         condition = self._table.c.id.in_(owners)
-        return _Condition(condition, condition, 1)
+        return _Condition(condition, lambda _: condition, 1)
 
 
 _SIGNS: dict[Comparison, Callable[[sa.ColumnElement[Any], Any], sa.ColumnElement[bool]]] = {
