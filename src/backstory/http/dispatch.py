@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol
 
@@ -28,6 +27,7 @@ from backstory.http.routes import API, Route
 from backstory.http.services import Services
 from backstory.model.access import Principal, Right
 from backstory.model.ids import RandomPool
+from backstory.model.moment import now
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -178,7 +178,7 @@ class Dispatcher:
                 route=route,
                 status=response.status,
                 key=request.principal.key_id if request.principal else None,
-                ms=round(time.time() * 1000 - request.received / 1000, 1),
+                ms=round((now() - request.received) / 1000, 1),
             )
 
 

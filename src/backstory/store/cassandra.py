@@ -106,9 +106,10 @@ class CassandraStore:
             self._relay = asyncio.create_task(self._run_relay(arrived))
 
     async def _be_known(self) -> None:
-        """Hold a session by which others know that somebody serves this installation."""
+        """Hold a session by which others know that somebody serves this installation; and look at the clock by it."""
         if self._here is None or self._here.is_closed():
             self._here = await self.database.listener()
+        await self.database.keep_time(self._here)
 
     async def _is_there(self, contact_key: ContactKey) -> bool:
         return bool(await self.records.contact_ids([contact_key]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from backstory.errors import BackstoryError, StorageError, Unavailable
 from backstory.model.activity import Event
 from backstory.model.identity import Resolved, Sought
+from backstory.model.moment import go_by
 from backstory.store import migrations
 from backstory.store.base import RecordsTransaction
 
@@ -45,6 +47,14 @@ WRITERS = 2
 """Changes of the records of one process that are under way together; each waits for the lock of all."""
 
 ATTEMPTS = 12
+
+CLOCK_SECONDS = 60.0
+"""How often the database's clock is looked at."""
+
+CLOCK_TOLERANCE = 1.0
+"""What clocks may differ by, in seconds; and how long a look may take to be worth something."""
+
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 RECORDS_LOCK = 4870020391872134146
 """The lock that every change of the records holds, as the one writer of SQLite: two never see half of each other."""
@@ -114,6 +124,7 @@ class PostgresDatabase:
         self._writers = asyncio.Semaphore(WRITERS)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._clock_read = float("-inf")
         self.risks: list[str] = []
         """What `open` found that a server should say."""
         self.appender: Callable[[sa.Connection, Sequence[Event]], None] = _refuse_events
@@ -170,6 +181,7 @@ class PostgresDatabase:
     async def _examine(self) -> None:
         connection = await self._connect()
         try:
+            await self.keep_time(connection)
             version = connection.get_server_version()
             if version.major < MIN_VERSION:
                 raise StorageError(
@@ -287,6 +299,29 @@ class PostgresDatabase:
     async def listener(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of its own, to listen and to hold a lock on. By its name others know that a server is here."""
         return await self._connect(**_PINNED, application_name=SERVER)
+
+    async def keep_time(
+        self,
+        connection: asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record],
+    ) -> None:
+        """Go by the database's clock where this machine's differs, so that all servers have one; looks now and then.
+
+        What one server writes down another one compares with its time: leases of jobs and mails, what expires.
+        """
+        if time.monotonic() - self._clock_read < CLOCK_SECONDS:
+            return
+        before = time.time()
+        told = await connection.fetchval(_CLOCK, timeout=CALL_SECONDS)
+        after = time.time()
+        if after - before > CLOCK_TOLERANCE:
+            return  # it says nothing of this moment
+        self._clock_read = time.monotonic()
+        ahead = told - (before + after) / 2
+        if abs(ahead) <= CLOCK_TOLERANCE:
+            ahead = 0.0
+        else:
+            log.warning("clock_differs_from_database", seconds=round(ahead, 3))
+        go_by(ahead)
 
     async def read_records(self, work: Callable[[sa.Connection], T]) -> T:
         """See `Records.read`."""

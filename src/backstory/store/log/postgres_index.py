@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -96,13 +95,13 @@ class Follower:
         """This process has appended up to here."""
         self._appended = max(self._appended, position)
         if self._missing_since is None:
-            self._missing_since = time.time()
+            self._missing_since = now() / 1_000_000
 
     @property
     def lag(self) -> float:
         """Seconds since the oldest activity that may not be indexed yet arrived; 0 where all are."""
         since = self._missing_since
-        return 0.0 if since is None else max(0.001, time.time() - since)
+        return 0.0 if since is None else max(0.001, now() / 1_000_000 - since)
 
     def _note_state(self, indexed: Position, last: Position) -> None:
         """The index is so far, and the log so far."""
@@ -141,11 +140,12 @@ class Follower:
         while True:
             self._told.clear()
             async with asyncio.timeout(ANSWER_SECONDS):
+                await self._database.keep_time(connection)
                 ((indexed, last),) = await connection.fetch(_STATE)
                 self._note_state(indexed, last)
                 due = indexed < last and await indexing.is_ours()
             if due:
-                age = time.time() - (indexed >> 12) / 1000
+                age = now() / 1_000_000 - (indexed >> 12) / 1000
                 await asyncio.sleep(min(LAG_SECONDS, max(0.0, LAG_SECONDS - age)))
                 async with asyncio.timeout(ANSWER_SECONDS):
                     self._note_state(await indexing.advance(indexed, last), last)
