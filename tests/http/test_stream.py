@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.http.test_publish import email, publish, unique
-from tests.http.wire import ACTIVITIES, BATCH, RawConnection, Viewer
+from tests.http.wire import ACTIVITIES, BATCH, Event, RawConnection, Viewer
 from tests.support import Installation, publish_request, wait_until
 
 pytestmark = pytest.mark.every_engine
@@ -80,10 +80,11 @@ def test_resume_by_header_and_by_parameter(
     shared_server: Installation, api: httpx.Client, contact: tuple[int, str], by: str
 ) -> None:
     contact_id, mail = contact
-    _, position = timeline(api, contact_id)
+    read, position = timeline(api, contact_id)
+    shown = [Event("activity", None, each) for each in read]
     sent = [publish(api, publish_request(contact={"email": mail}))["id"] for _ in range(3)]
     api.delete(f"{ACTIVITIES}/{sent[0]}")
-    viewer = Viewer(shared_server, contact_id, **{by: position})
+    viewer = Viewer(shared_server, contact_id, **{by: position}, shown=shown)
     events = viewer.wait_for(3)
     viewer.cut()
     assert [(event.kind, event.data["id"]) for event in events] == [
@@ -92,13 +93,15 @@ def test_resume_by_header_and_by_parameter(
         ("deleted", sent[0]),
     ]
     for number, event in enumerate(events):  # from each event on, the rest and nothing twice
-        again = Viewer(shared_server, contact_id, **{by: event.id})
+        again = Viewer(shared_server, contact_id, **{by: event.id}, shown=[*shown, *events[: number + 1]])
         rest = again.wait_for(len(events) - number - 1)
         last = publish(api, publish_request(contact={"email": email()}))  # nothing for this viewer
         assert last
         assert rest == events[number + 1 :]
         again.cut()
-    header_wins = Viewer(shared_server, contact_id, last=events[1].id, after=position)
+    header_wins = Viewer(
+        shared_server, contact_id, last=events[1].id, after=position, shown=[*shown, *events[:2]]
+    )
     assert header_wins.wait_for(1)[0].data["id"] == sent[0]
     header_wins.cut()
 
@@ -107,11 +110,13 @@ def test_a_quiet_contacts_viewer_resumes_from_where_it_began(
     shared_server: Installation, api: httpx.Client, contact: tuple[int, str]
 ) -> None:
     contact_id, mail = contact
+    read, _ = timeline(api, contact_id)
     viewer = Viewer(shared_server, contact_id)
     wait_until(lambda: viewer.position, what="the first id")
     viewer.cut()
     published = publish(api, publish_request(contact={"email": mail}))
-    again = Viewer(shared_server, contact_id, last=viewer.position)
+    shown = [Event("activity", None, each) for each in read]
+    again = Viewer(shared_server, contact_id, last=viewer.position, shown=shown)
     assert again.wait_for(1)[0].data["id"] == published["id"]
     again.cut()
 
@@ -217,7 +222,7 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
         until = time.monotonic() + 4
         while time.monotonic() < until or cuts <= 20:
             for number, (shown, position) in enumerate(states):
-                viewer = Viewer(server, contact_id, **{chance.choice(("last", "after")): position})
+                viewer = Viewer(server, contact_id, **resumed(chance.choice(("last", "after")), position))
                 viewer.wait_for_or_end(chance.randint(0, 30))
                 viewer.cut()
                 cuts += 1
@@ -236,6 +241,10 @@ def test_a_stream_equals_a_fresh_read_wherever_it_is_cut_off(server: Installatio
             finally:
                 viewer.cut()
     assert len(fresh) > 20
+
+
+def resumed(by: str, position: str) -> dict[str, Any]:
+    return {by: position}
 
 
 def shows(viewer: Viewer, shown: dict[str, Any], wanted: list[Any]) -> bool:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -116,12 +116,22 @@ class Event(NamedTuple):
 
 
 class Viewer:
-    """Follows a contact's stream in a thread of its own until it is cut off."""
+    """Follows a contact's stream in a thread of its own until it is cut off.
+
+    What it has `shown` before it drops, as docs/api.md tells a viewer to: a cluster sends the last seconds again.
+    """
 
     def __init__(
-        self, server: Installation, contact_id: int, *, last: str | None = None, after: str | None = None
+        self,
+        server: Installation,
+        contact_id: int,
+        *,
+        last: str | None = None,
+        after: str | None = None,
+        shown: Iterable[Event] = (),
     ) -> None:
         self.events: list[Event] = []
+        self._shown = {(event.kind, event.data["id"]) for event in shown}
         self.position: str | None = last or after
         self.headers: httpx.Headers | None = None
         self.status: int | None = None
@@ -163,8 +173,9 @@ class Viewer:
         id_ = fields["id"][-1] if "id" in fields else None
         self.position = id_ or self.position
         if "event" in fields:
-            data = json.loads("\n".join(fields["data"]))
-            self.events.append(Event(fields["event"][-1], id_, data))
+            event = Event(fields["event"][-1], id_, json.loads("\n".join(fields["data"])))
+            if (event.kind, event.data.get("id")) not in self._shown:
+                self.events.append(event)
 
     def wait_for(self, count: int, seconds: float = 10) -> list[Event]:
         """The first events, once there are so many."""

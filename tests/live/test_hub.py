@@ -15,7 +15,7 @@ from backstory.errors import Unavailable
 from backstory.live import hub as hub_module
 from backstory.live.hub import MAX_QUEUED, Event, Hub, Signal
 from backstory.model.activity import Activity, Deletion
-from backstory.model.ids import ActivityId, ContactKey, Position
+from backstory.model.ids import ActivityId, ContactKey
 from backstory.store.base import ActivityLog, Arrivals, StreamPosition
 from backstory.store.sqlite import SqliteStore
 from tests.store.support import ENTRY, NOON, home_of, publication, publish, publish_one, timeline
@@ -284,13 +284,13 @@ class GatedLog:
             await gate.wait()
         return await self._log.stream_position()
 
-    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
-        return await self._log.arrivals(homes, after, limit)
+    async def arrivals(self, *asked: Any) -> Arrivals:
+        return await self._log.arrivals(*asked)
 
-    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+    async def all_arrivals(self, *asked: Any) -> Arrivals:
         if self.fail:
             raise Unavailable("the storage is busy")
-        return await self._log.all_arrivals(after, limit, homes)
+        return await self._log.all_arrivals(*asked)
 
 
 async def test_a_second_viewer_that_starts_at_the_same_time_does_not_move_the_feed(
@@ -340,15 +340,15 @@ class HeldFeed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    async def arrivals(self, homes: Any, after: int, limit: int) -> Any:
-        read = await self._log.arrivals(homes, after, limit)
+    async def arrivals(self, *asked: Any) -> Any:
+        read = await self._log.arrivals(*asked)
         self.backlogs += 1
         return read
 
-    async def all_arrivals(self, after: int, limit: int, homes: Any) -> Any:
+    async def all_arrivals(self, *asked: Any) -> Any:
         self.reading.set()
         await self.go_on.wait()
-        return await self._log.all_arrivals(after, limit, homes)
+        return await self._log.all_arrivals(*asked)
 
 
 async def test_who_joins_while_the_feed_reads_misses_nothing(store: SqliteStore) -> None:

@@ -16,7 +16,7 @@ from backstory.errors import FieldErrors, SettingError, StorageError, Unavailabl
 from backstory.helpdesk import erasing
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles
-from backstory.live.hub import Hub
+from backstory.live.hub import MAX_QUEUED, Hub, Signal
 from backstory.model.access import AuditEntry
 from backstory.model.activity import Activity, Actor, Object, Published, own_event
 from backstory.model.ids import new_contact_key
@@ -330,6 +330,34 @@ async def test_a_viewer_hears_of_what_appears_behind_others(
     await stream.aclose()
     await hub.close()
     await other.close()
+
+
+async def test_a_viewer_of_a_busy_contact_has_room_for_what_comes_again(log: CassandraLog) -> None:
+    """The last seconds, which the feed reads again for who joins, are more than a viewer's queue holds."""
+    contact, hub = new_contact_key(), Hub(log)
+    (first,) = await append(log, *rows(contact, 1))
+    position = await log.stream_position()
+    burst = await append(log, *rows(contact, MAX_QUEUED + 50))
+    resuming = hub.follow([contact], position, quiet_after=30)
+    told = [(await anext(resuming)) for _ in range(len(burst) + 1)]
+    assert {each.id for each in told if isinstance(each, Activity)} == {
+        first.id,
+        *(each.id for each in burst),
+    }
+    fresh = hub.follow([contact], await log.stream_position(), quiet_after=30, fresh=True)
+    assert await anext(fresh) is Signal.BEGUN
+    for _ in range(
+        2
+    ):  # the first may come from the backlog, the second comes behind all that the feed has read
+        (last,) = await append(log, *rows(contact, 1))
+        for stream in (fresh, resuming):
+            async with asyncio.timeout(30):
+                event = await anext(stream)
+            assert isinstance(event, Activity)
+            assert event.id == last.id
+    for stream in (fresh, resuming):
+        await stream.aclose()
+    await hub.close()
 
 
 async def test_an_erased_history_is_gone_piece_by_piece(

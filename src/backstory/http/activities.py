@@ -325,7 +325,7 @@ async def stream_activities(request: Request, services: Services) -> Response:
         return _event_text(event, followed.homes, generation)
 
     may_read = partial(_may_still_read, request, services)
-    return _stream(follow_events(services, followed, start, may_read, write))
+    return _stream(follow_events(services, followed, start, may_read, write, fresh=last is None))
 
 
 def _stream(pieces: AsyncGenerator[bytes]) -> Response:
@@ -380,18 +380,26 @@ async def follow_events(
     start: StreamPosition,
     may_read: Callable[[], Awaitable[bool]],
     write: Callable[[Event], Awaitable[bytes | None]],
+    *,
+    fresh: bool = False,
 ) -> AsyncGenerator[bytes]:
     """What a viewer is sent from a position on, as long as they `may_read` and the contact has the same homes.
 
-    `write` gives an event's bytes, None where the viewer need not know of it.
+    `write` gives an event's bytes, None where the viewer need not know of it. `fresh` as in `Hub.follow`.
     """
     homes = followed.homes
+    head = f"retry: 2000\nid: {encode_position(start, homes)}\n\n".encode()
     services.metrics.viewers.inc()
     checked = sent = time.monotonic()
     try:
-        yield f"retry: 2000\nid: {encode_position(start, homes)}\n\n".encode()
-        async with aclosing(services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS)) as events:
+        if not fresh:
+            yield head
+        following = services.hub.follow(homes.keys, start, quiet_after=RIGHTS_SECONDS, fresh=fresh)
+        async with aclosing(following) as events:
             async for event in events:
+                if event is Signal.BEGUN:
+                    yield head
+                    continue
                 if time.monotonic() - checked >= RIGHTS_SECONDS:
                     if not await may_read():
                         return

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from enum import Enum
 
 import structlog
 
 from backstory.errors import BackstoryError
-from backstory.model.activity import Activity, Deletion
-from backstory.model.ids import ActivityId, ContactKey, Position
+from backstory.model.activity import Activity, Arrival, Deletion
+from backstory.model.ids import ContactKey, Position
 from backstory.store.base import ActivityLog, StreamPosition
 
 MAX_QUEUED = 256
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 class Signal(Enum):
     """What a viewer is told beside activities and deletions."""
 
+    BEGUN = "what arrives from now on is told"
     RESET = "read afresh: something was missed"
     QUIET = "nothing for a while"
     END = "the service is stopping"
@@ -42,16 +44,17 @@ Event = Activity | Deletion | Signal
 
 
 class Viewer:
-    """One who follows some homes. Made by `Hub.join`."""
+    """One who follows some homes, and had some arrivals before."""
 
-    def __init__(self, homes: Sequence[ContactKey]) -> None:
+    def __init__(self, homes: Sequence[ContactKey], had: Collection[Arrival]) -> None:
         self.homes = tuple(homes)
+        self._had = frozenset(had)
         self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_QUEUED)
         self._overrun = False
 
     def tell(self, event: Event) -> None:
-        """Queue an event; one too many and the viewer must read afresh."""
-        if self._overrun:
+        """Queue an event that the viewer has not had; one too many and it must read afresh."""
+        if self._overrun or (isinstance(event, Activity | Deletion) and event.key in self._had):
             return
         if self._queue.full():
             self._overrun = True
@@ -92,10 +95,12 @@ class Hub:
         self._wake.set()
 
     async def follow(
-        self, homes: Sequence[ContactKey], after: StreamPosition, *, quiet_after: float
+        self, homes: Sequence[ContactKey], after: StreamPosition, *, quiet_after: float, fresh: bool = False
     ) -> AsyncGenerator[Event]:
         """Everything that arrives for some homes after a position, oldest first, without end.
 
+        Where the order of arrival is not exact the last seconds before the position may come again. A `fresh` viewer,
+        whose position is of this moment, is spared them; from `Signal.BEGUN`, its first event, on it is told all.
         After `Signal.RESET` and `Signal.END` nothing comes any more. A position of another generation, or one that
         lies ahead of the log or too far back, is not known here: that is a reset.
         """
@@ -104,23 +109,26 @@ class Hub:
         if after.generation != current.generation or not known:
             yield Signal.RESET
             return
-        viewer = self._join(homes)
+        told = _Told(after.position, overlap)
+        if overlap:
+            # The feed reads seconds again for who joins: had before, they do not fill the viewer's queue.
+            async with aclosing(self._backlog(homes, told)) as events:
+                async for event in events:
+                    if event is Signal.RESET or not fresh:
+                        yield event
+                    if event is Signal.RESET:
+                        return
+        if fresh:
+            yield Signal.BEGUN
+        viewer = self._join(homes, told.lately)
         try:
             await self._start_feed()
             # Joined first, so that nothing falls between the backlog and the live events; what both have is dropped.
-            told = _Told(after.position, overlap)
-            position = max(0, after.position - overlap)
-            for _ in range(MAX_BACKLOG_PIECES):
-                arrivals = await self._log.arrivals(homes, position, BACKLOG_PIECE)
-                for arrival in arrivals.events:
-                    if told.is_new(arrival):
-                        yield arrival
-                position = arrivals.position
-                if len(arrivals.events) < BACKLOG_PIECE and not arrivals.more:
-                    break
-            else:
-                yield Signal.RESET
-                return
+            async with aclosing(self._backlog(homes, told)) as events:
+                async for event in events:
+                    yield event
+                    if event is Signal.RESET:
+                        return
             while True:
                 event = await viewer.next(quiet_after)
                 if isinstance(event, Signal) or told.is_new(event):
@@ -130,8 +138,21 @@ class Hub:
         finally:
             self._leave(viewer)
 
-    def _join(self, homes: Sequence[ContactKey]) -> Viewer:
-        viewer = Viewer(homes)
+    async def _backlog(self, homes: Sequence[ContactKey], told: _Told) -> AsyncGenerator[Event]:
+        """What arrived for some homes and was not told; `Signal.RESET` at the end where it is too much."""
+        position = told.oldest
+        for _ in range(MAX_BACKLOG_PIECES):
+            arrivals = await self._log.arrivals(homes, position, BACKLOG_PIECE, told.lately)
+            for arrival in arrivals.events:
+                if told.is_new(arrival):
+                    yield arrival
+            position = arrivals.position
+            if len(arrivals.events) < BACKLOG_PIECE and not arrivals.more:
+                return
+        yield Signal.RESET
+
+    def _join(self, homes: Sequence[ContactKey], had: Collection[Arrival]) -> Viewer:
+        viewer = Viewer(homes, had)
         for home in viewer.homes:
             self._viewers[home].add(viewer)
         self._count += 1
@@ -179,7 +200,7 @@ class Hub:
         more, after = True, max(0, self._position - self._log.overlap)
         while more:
             homes = frozenset(self._viewers)
-            arrivals = await self._log.all_arrivals(after, FEED_PIECE, homes)
+            arrivals = await self._log.all_arrivals(after, FEED_PIECE, homes, self._told.lately)
             if self._viewers.keys() - homes:
                 continue  # somebody joined meanwhile, whose arrivals this reading left out and would now pass over
             for event in arrivals.events:
@@ -205,8 +226,18 @@ class _Told:
     def __init__(self, position: Position, overlap: Position) -> None:
         self._newest = position
         self._overlap = overlap
-        self._lately: dict[tuple[type, ActivityId], Position] = {}
+        self._lately: dict[Arrival, Position] = {}
         self._enough = 1_000
+
+    @property
+    def lately(self) -> Collection[Arrival]:
+        """What was told of that which may be read again."""
+        return self._lately.keys()
+
+    @property
+    def oldest(self) -> Position:
+        """Behind which something may be that was not told."""
+        return max(0, self._newest - self._overlap)
 
     def is_new(self, event: Activity | Deletion) -> bool:
         """Whether an event was not told yet. From now on it was."""
@@ -214,10 +245,9 @@ class _Told:
         self._newest = max(before, position)
         if not self._overlap:
             return position > before
-        key = (type(event), event.id)
-        if key in self._lately:
+        if event.key in self._lately:
             return False
-        self._lately[key] = position
+        self._lately[event.key] = position
         if len(self._lately) > self._enough:
             oldest = self._newest - 2 * self._overlap
             self._lately = {each: place for each, place in self._lately.items() if place >= oldest}

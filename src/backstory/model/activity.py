@@ -216,6 +216,13 @@ class Event(NamedTuple):
     publication: Publication
 
 
+class Arrival(NamedTuple):
+    """What tells an event of the order of arrival from all others: whether it is a deletion, and of which activity."""
+
+    deleted: bool
+    id: ActivityId
+
+
 class Activity(NamedTuple):
     """A stored activity: its id, whose it is (home), when it happened, and its JSON text (see `Body`).
 
@@ -233,6 +240,11 @@ class Activity(NamedTuple):
         """Where it stands in the order of arrival."""
         return self.id.position if self.arrived is None else self.arrived
 
+    @property
+    def key(self) -> Arrival:
+        """Which event it is."""
+        return Arrival(False, self.id)
+
     def answer(self, contact_id: int) -> bytes:
         """The activity as the API answers it."""
         return b'{"id":"%s","contact_id":%d,%s' % (str(self.id).encode(), contact_id, self.body[1:])
@@ -249,6 +261,11 @@ class Deletion(NamedTuple):
     def arrival(self) -> Position:
         """Where it stands in the order of arrival."""
         return self.position
+
+    @property
+    def key(self) -> Arrival:
+        """Which event it is."""
+        return Arrival(True, self.id)
 
 
 _BODY_ENCODER = msgspec.json.Encoder()

@@ -6,14 +6,14 @@ Two kinds of data: the activity log (append-only, huge, read by contact) and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import sqlalchemy as sa
 from msgspec import Struct
 
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.activity import Activity, Deletion, Event, Publication, Published
+from backstory.model.activity import Activity, Arrival, Deletion, Event, Publication, Published
 from backstory.model.contact import Contact, NewContact
 from backstory.model.identity import Resolved, Sought
 from backstory.model.ids import ActivityId, ContactKey, Position
@@ -106,13 +106,20 @@ class ActivityLog(Protocol):
     async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
         """Activities across contacts, newest first."""
 
-    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
-        """What arrived for a contact after a position, oldest first, at most `limit` events."""
+    async def arrivals(
+        self, homes: Sequence[ContactKey], after: Position, limit: int, had: Collection[Arrival] = ()
+    ) -> Arrivals:
+        """What arrived for a contact after a position, oldest first, at most `limit` events.
 
-    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+        Where the order is not exact, so that places are read again, what the caller `had` is left out.
+        """
+
+    async def all_arrivals(
+        self, after: Position, limit: int, homes: frozenset[ContactKey], had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """What arrived after a position, oldest first: what the live viewers are fed from.
 
-        At most `limit` arrivals of anybody are looked at; those of `homes` are answered.
+        At most `limit` arrivals of anybody are looked at; those of `homes` are answered. `had` as in `arrivals`.
         """
 
     async def stream_position(self) -> StreamPosition:

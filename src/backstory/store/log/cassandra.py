@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from backstory.errors import BackstoryError, Code, Fault, FieldErrors, Unavailable
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion
+from backstory.model.activity import Activity, Arrival, Deletion
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
 from backstory.model.moment import Microseconds, now
 from backstory.model.page import Filters, Page, Place
@@ -579,7 +579,9 @@ class CassandraLog:
 
     # The order of arrival.
 
-    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+    async def arrivals(
+        self, homes: Sequence[ContactKey], after: Position, limit: int, had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.arrivals`."""
         more = True
         events: tuple[Activity | Deletion, ...] = ()
@@ -588,7 +590,7 @@ class CassandraLog:
             more = len(found) > limit
             if more:  # two processes may have given out one position: it is answered whole
                 found = [row for row in found if row[0] <= found[limit - 1][0]]
-            events = await self._events(found)
+            events = await self._events([row for row in found if _arrival_of(row) not in had])
             after = found[-1][0] if found else after
         return Arrivals(events, after, more)
 
@@ -624,10 +626,12 @@ class CassandraLog:
         )
         return [row for rows in found for row in rows]
 
-    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+    async def all_arrivals(
+        self, after: Position, limit: int, homes: frozenset[ContactKey], had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.all_arrivals`. Only those of `homes` are looked at: the others' are elsewhere."""
         newest = (await self.stream_position()).position
-        arrivals = await self.arrivals(sorted(homes), after, limit)
+        arrivals = await self.arrivals(sorted(homes), after, limit, had)
         if arrivals.more:
             return arrivals
         return replace(arrivals, position=max(arrivals.position, newest))
@@ -803,6 +807,10 @@ _EVERYTHING = Span((_LAST, 0, 0), (-_LAST, 0, 0))
 
 def _activity(row: Row) -> Activity:
     return Activity(ActivityId(row[1], row[2]), row[3], row[0], row[4])
+
+
+def _arrival_of(row: Row) -> Arrival:
+    return Arrival(bool(row[3]), ActivityId(*row[1:3]))
 
 
 def _slot(position: Position) -> int:

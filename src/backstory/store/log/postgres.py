@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion
+from backstory.model.activity import Activity, Arrival, Deletion
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool
 from backstory.model.page import Filters, Page, Place
 from backstory.store.base import Arrivals, RecordsTransaction, StreamPosition
@@ -256,7 +256,9 @@ class PostgresLog:
             upper = (rows[-1][-2], rows[-1][-1]) if len(rows[-1]) > 9 else (rows[-1][3], rows[-1][0])
             size = min(size * 2, MAX_CHUNK)
 
-    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+    async def arrivals(
+        self, homes: Sequence[ContactKey], after: Position, limit: int, had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.arrivals`."""
         events = [_event(row) for row in await self._fetch(_ARRIVALS, homes, after, limit)]
         last = after
@@ -265,7 +267,9 @@ class PostgresLog:
             last = newest.position if isinstance(newest, Deletion) else newest.id.position
         return Arrivals(tuple(events), last)
 
-    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+    async def all_arrivals(
+        self, after: Position, limit: int, homes: frozenset[ContactKey], had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.all_arrivals`."""
         rows = await self._fetch(_ALL_ARRIVALS, after, limit, list(homes))
         last, number = rows[0][:2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 import pysqlite3 as sqlite3
 
 from backstory.model.access import AuditEntry
-from backstory.model.activity import Activity, Deletion, join_answers
+from backstory.model.activity import Activity, Arrival, Deletion, join_answers
 from backstory.model.identity import Holder
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
 from backstory.model.moment import Microseconds
@@ -195,11 +195,15 @@ class SqliteLog:
         """See `ActivityLog.find`."""
         return await self._database.read(lambda raw: _find(raw, filters, after, limit))
 
-    async def arrivals(self, homes: Sequence[ContactKey], after: Position, limit: int) -> Arrivals:
+    async def arrivals(
+        self, homes: Sequence[ContactKey], after: Position, limit: int, had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.arrivals`."""
         return await self._database.read(lambda raw: _arrivals(raw, homes, after, limit))
 
-    async def all_arrivals(self, after: Position, limit: int, homes: frozenset[ContactKey]) -> Arrivals:
+    async def all_arrivals(
+        self, after: Position, limit: int, homes: frozenset[ContactKey], had: Collection[Arrival] = ()
+    ) -> Arrivals:
         """See `ActivityLog.all_arrivals`."""
         return await self._database.read(lambda raw: _all_arrivals(raw, after, limit, homes))
 
