@@ -85,11 +85,24 @@ async def test_no_lookup_reads_a_whole_table(store: Store) -> None:
             assert not [step for step in steps if "contacts" in step or "words" in step], plan
 
 
-@pytest.mark.parametrize(("gathered", "told"), [(30_000, "LIST SUBQUERY"), (2, "CORRELATED SCALAR SUBQUERY")])
-async def test_a_look_up_is_gathered_once_where_it_is_rare(
-    store: Store, monkeypatch: pytest.MonkeyPatch, gathered: int, told: str
+_COLUMN = "SEARCH contacts USING COVERING INDEX ix_contacts_searched_language"
+_LOOK_UP = "SEARCH record_tags"
+_ROW = "SEARCH contacts USING INTEGER PRIMARY KEY"
+
+
+@pytest.mark.parametrize(
+    ("gathered", "query", "steps"),
+    [
+        (30_000, "tag:'vip' AND language:'de'", (_COLUMN, "LIST SUBQUERY", _LOOK_UP)),
+        (30_000, "tag:'vip' AND tag:'VIP'", (_LOOK_UP, "LIST SUBQUERY", _LOOK_UP, _ROW)),
+        (2, "tag:'vip' AND language:'de'", ("MERGE (INTERSECT)", _COLUMN, _LOOK_UP)),
+        (2, "tag:'vip' AND tag:'VIP'", ("MERGE (INTERSECT)", _LOOK_UP, _ROW, _LOOK_UP)),
+    ],
+)
+async def test_a_look_up_is_gathered_where_it_is_rare_and_merged_where_it_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch, gathered: int, query: str, steps: tuple[str, ...]
 ) -> None:
-    """Asked of the rows that a column brings, and of those that another look-up brings before their rows are read."""
+    """Of rows that a column brings, and of those that another look-up brings before their rows are read."""
     monkeypatch.setattr(searches, "MAX_TOTAL", 2)  # so that both have more rows than lead for being few
     monkeypatch.setattr(searches, "MAX_GATHERED", gathered)
 
@@ -99,13 +112,15 @@ async def test_a_look_up_is_gathered_once_where_it_is_rare(
             contacts.insert_contact(change.records, new, None, 0)
 
     await store.records.write(make)
-    kinds = SEARCHED_FIELDS[Searched.CONTACTS]
-    for query, first in (
-        ("tag:'vip' AND language:'de'", "contacts"),
-        ("tag:'vip' AND tag:'vip '", "record_tags"),
-    ):
-        asked = read_query(f'"{query}"', kinds)
-        found = await plans(store, lambda c: searches.search(c, Searched.CONTACTS, asked, None, 30, 0))  # noqa: B023
-        steps = [step for step in found[-1].split("; ") if step.startswith(("SEARCH", told))]
-        assert steps[0].startswith(f"SEARCH {first}"), found
-        assert steps[1].startswith(told), found
+    asked = read_query(f'"{query}"', SEARCHED_FIELDS[Searched.CONTACTS])
+    found = await plans(store, lambda c: searches.search(c, Searched.CONTACTS, asked, None, 30, 0))
+    taken = [step for step in found[-1].split("; ") if step.startswith(("SEARCH", "LIST", "MERGE"))]
+    assert len(taken) == len(steps), found
+    assert all(step.startswith(told) for step, told in zip(taken, steps, strict=True)), found
+    assert "SCAN contacts" not in found[-1]
+
+
+async def test_alternatives_are_merged_in_order(store: Store) -> None:
+    asked = read_query("\"language:'de' OR language:'fr'\"", SEARCHED_FIELDS[Searched.CONTACTS])
+    found = await plans(store, lambda c: searches.search(c, Searched.CONTACTS, asked, None, 30, 0))
+    assert "MERGE (UNION)" in found[-1], found

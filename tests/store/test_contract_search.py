@@ -44,6 +44,9 @@ QUERIES = {
     "tag:'nothing' OR cf_size:>7 AND language:'de'": "b",
     "twitter_id:null AND tag:'vip' AND cf_size:>0": "ba",
     "tag:'vip' AND cf_size:12": "b",
+    "active:false AND tag:'vip'": "bac",
+    "tag:'vip' AND tag:'VIP'": "bac",
+    "active:false AND tag:'vip' AND cf_size:>7 OR cf_size:12": "ba",
     "tag:'vip' AND (cf_size:12 OR language:'fr')": "bc",
 }
 
@@ -72,7 +75,7 @@ async def people(store: Store) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "bounds",
-    [{}, {"MAX_SORTED": 1}, {"MAX_GATHERED": 1}, {"MAX_SORTED": 1, "MAX_GATHERED": 1, "MAX_TOTAL": 50}],
+    [{}, {"MAX_SORTED": 1}, {"MAX_GATHERED": 1}, {"MAX_TOTAL": 3, "MAX_GATHERED": 3}],
     ids=["few", "many", "many looked up", "many of all"],
 )
 async def test_queries(store: Store, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int]) -> None:

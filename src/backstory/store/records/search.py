@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -80,37 +81,53 @@ def search(
     return Found(rows[0].total, [row.id for row in rows if row.id is not None])
 
 
-def _joined(branches: Sequence[sa.Select[Any]]) -> sa.Select[Any]:
+def _joined(branches: Sequence[_Numbers]) -> _Numbers:
     """The newest rows that any of these finds, at most MAX_TOTAL."""
     if len(branches) == 1:
         return branches[0]
-    union = sa.union(*(sa.select(branch.subquery().c.id) for branch in branches)).subquery()
-    return sa.select(union.c.id).order_by(union.c.id.desc()).limit(MAX_TOTAL)
+    # The order and the bound are the union's own: so SQLite merges what is in order already.
+    union = sa.union(*(sa.select(branch.subquery().c.id) for branch in branches))
+    return union.order_by(sa.desc("id")).limit(MAX_TOTAL)
 
 
-def _newest(connection: sa.Connection, searched: Searched, terms: Sequence[_Condition]) -> sa.Select[Any]:
+def _newest(connection: sa.Connection, searched: Searched, terms: Sequence[_Condition]) -> _Numbers:
     """The newest rows that all terms hold for, at most MAX_TOTAL."""
     table, rows = _ROWS[searched]
     leading = min(terms, key=lambda term: term.cost, default=None)
     if leading is not None and leading.cost == math.inf:
         leading = None
+    others = [term for term in terms if term is not leading]
+    # Where few rows lead, to look each up is less than to pass over all that a look-up has.
+    many = leading is not None and leading.cost >= MAX_TOTAL and (leading.merges or leading.lookup is None)
+    merged = [term for term in others if many and term.merges]
     number: sa.ColumnElement[int] = table.c.id
-    query = sa.select(number.label("id"))
     if leading is not None and leading.lookup is not None:
         number = leading.lookup.c.record_id
-        query = sa.select(number.label("id")).join(table, table.c.id == number)
-    query = query.where(rows, *(term.asked(number) for term in terms if term is not leading))
+    asked = [term.asked(number) for term in others if term not in merged]
+    if leading is not None and leading.sorts and connection.dialect.name == "sqlite":
+        number = _set_aside(number)  # else it would walk along the numbers, which needs no sorting
+    query = sa.select(number.label("id")).where(rows, *asked)
     if leading is not None:
         query = query.where(leading.leads)
-        if leading.sorts and connection.dialect.name == "sqlite":
-            number = _set_aside(number)  # else it would walk along the numbers, which needs no sorting
+        if leading.lookup is not None:
+            query = query.join_from(leading.lookup, table, table.c.id == leading.lookup.c.record_id)
+    if merged:
+        return sa.intersect(query, *map(_all_of, merged)).order_by(sa.desc("id")).limit(MAX_TOTAL)
     return query.order_by(number.desc()).limit(MAX_TOTAL)
+
+
+def _all_of(term: _Condition) -> sa.Select[Any]:
+    """All numbers that a look-up leads to."""
+    assert term.lookup is not None, "only look-ups are merged"
+    return sa.select(term.lookup.c.record_id.label("id")).where(term.leads)
 
 
 def _set_aside(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A column that no index is taken for."""
     return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
+
+_Numbers = sa.Select[Any] | sa.CompoundSelect[Any]
 
 Asked = Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]
 """What is asked of a row, given the column that has its number: the leading one, so that no row is read for it."""
@@ -120,7 +137,8 @@ class _Condition(NamedTuple):
     """A term of a query in two forms: as what leads to the rows, and as what is asked of rows that another brings.
 
     `cost` tells how many rows it leads to; infinite where it cannot lead. `lookup` is the table that leads, where it is
-    not the searched one; `sorts` where what it leads to is not in the order of the numbers.
+    not the searched one; `sorts` where what it leads to is not in the order of the numbers. A look-up `merges` where it
+    has many rows, in the order of the numbers, and SQLite had better walk along them beside another one's.
     """
 
     leads: sa.ColumnElement[bool]
@@ -128,6 +146,7 @@ class _Condition(NamedTuple):
     cost: float
     lookup: sa.FromClause | None = None
     sorts: bool = False
+    merges: bool = False
 
 
 _ROWS: dict[Searched, tuple[sa.Table, sa.ColumnElement[bool]]] = {
@@ -265,7 +284,8 @@ class _Terms:
         count = self._count(sa.select(leading.c.record_id).where(leads), most)
         cost = count if count < MAX_TOTAL else _rank(None) + count / most
         if count == most:
-            return _Condition(leads, lambda number: self._exists(asked, number, *holds), cost, leading)
+            exists = partial(self._exists, asked, holds)
+            return _Condition(leads, exists, cost, leading, merges=self._gathers)
         gathered = sa.select(asked.c.record_id).where(*holds)
         return _Condition(leads, lambda number: self._only_asked(number).in_(gathered), cost, leading)
 
@@ -289,17 +309,22 @@ class _Terms:
             custom_values, is_ours, lambda values: _SIGNS[term.comparison](values.c.value, compared)
         )
         if term.comparison is not Comparison.EQUAL and found.cost >= MAX_TOTAL:
-            return found._replace(cost=math.inf)  # its rows do not come in the order of their numbers
+            return found._replace(
+                cost=math.inf, merges=False
+            )  # its rows do not come in the order of their numbers
         return found
 
     def _without(
         self, lookup: sa.Table, condition: Callable[[sa.FromClause], sa.ColumnElement[bool]]
     ) -> _Condition:
         asked = lookup.alias()
-        return self._asked_only(lambda number: sa.not_(self._exists(asked, number, condition(asked))))
+        return self._asked_only(lambda number: sa.not_(self._exists(asked, [condition(asked)], number)))
 
     def _exists(
-        self, lookup: sa.FromClause, number: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
+        self,
+        lookup: sa.FromClause,
+        conditions: Sequence[sa.ColumnElement[bool]],
+        number: sa.ColumnElement[int],
     ) -> sa.ColumnElement[bool]:
         """Whether a look-up has the row. Only its number is read: with more, SQLite would take a worse index."""
         found = sa.select(lookup.c.record_id).where(lookup.c.record_id == number, *conditions)
