@@ -135,7 +135,10 @@ def serve(**options: Any) -> None:
 @main.command()
 @_database_option
 def migrate(database: str | None) -> None:
-    """Bring the database's schema up to date (serve does it by itself)."""
+    """Bring the database's schema up to date.
+
+    'backstory serve' does it by itself.
+    """
     settings = read_settings(database=database)
 
     async def work(store: Store) -> None:
@@ -148,9 +151,10 @@ def migrate(database: str | None) -> None:
 @main.command()
 @_database_option
 def doctor(database: str | None) -> None:
-    """Check settings, storage, disk, clock and versions, and say what to do.
+    """Check the installation, and say what to do.
 
-    Exits with 1 where something needs mending. It may run beside a server.
+    Looks at settings, storage, disk, clock and versions. Exits with 1 where something needs mending. It may run
+    beside a server.
     """
     from backstory.doctor import examine
 
@@ -210,7 +214,10 @@ def create_agent(email: str, name: str, role: str, password_stdin: bool, databas
 @agents.command("list")
 @_database_option
 def list_agents(database: str | None) -> None:
-    """List who works here, and who was let go: number, name, email, role, and when they were last active."""
+    """List who works here, and who was let go.
+
+    Each with number, name, email, role, state, and the day on which they were last active.
+    """
     from backstory.helpdesk.staff import list_staff
 
     table = Table("id", "name", "email", "role", "state", "last active", box=None, pad_edge=False)
@@ -225,9 +232,10 @@ def list_agents(database: str | None) -> None:
 @click.argument("email")
 @_database_option
 def deactivate_agent(email: str, database: str | None) -> None:
-    """Let an agent go: signed out everywhere within a second, and their keys work no more.
+    """Let an agent go.
 
-    What they did stays, and 'agents reactivate' has them back. The only admin cannot be let go.
+    Within a second they are signed out everywhere, and their keys work no more. What they did stays, and 'agents
+    reactivate' has them back. The only admin cannot be let go.
     """
     from backstory.helpdesk.staff import set_active
 
@@ -240,7 +248,10 @@ def deactivate_agent(email: str, database: str | None) -> None:
 @click.argument("email")
 @_database_option
 def reactivate_agent(email: str, database: str | None) -> None:
-    """Have back an agent who was let go: they sign in with their password, and their keys work again."""
+    """Have back an agent who was let go.
+
+    They sign in with the password they had, and their keys work again.
+    """
     from backstory.helpdesk.staff import set_active
 
     entry = _entry("agent.reactivate", "agent")
@@ -253,9 +264,10 @@ def reactivate_agent(email: str, database: str | None) -> None:
 @_password_option
 @_database_option
 def set_agent_password(email: str, password_stdin: bool, database: str | None) -> None:
-    """Give an agent another password: for whoever forgot theirs, the last admin too.
+    """Give an agent another password.
 
-    It is asked for, never given as an argument. Whoever is signed in with the old one is signed out.
+    For whoever forgot theirs, the last admin too. It is asked for, never given as an argument. Whoever is signed in
+    with the old one is signed out.
     """
     from backstory.helpdesk.staff import set_password
 
@@ -295,7 +307,9 @@ def keys() -> None:
 def create_key(
     agent: str | None, sources: tuple[str, ...], expires: int | None, database: str | None
 ) -> None:
-    """Issue a key and print it, alone, on standard output. It is shown this once.
+    """Issue a key and print it.
+
+    Alone, on standard output. It is shown this once.
 
     \b
       backstory keys create --agent you@example.com        # everything that this agent may
@@ -314,7 +328,10 @@ def create_key(
 @keys.command("list")
 @_database_option
 def list_keys(database: str | None) -> None:
-    """List every key ever issued: never the key itself, only its last four characters."""
+    """List every key ever issued.
+
+    Never the key itself, only its last four characters.
+    """
 
     async def work(store: Store) -> Any:
         return await store.records.keys()
@@ -333,7 +350,10 @@ def list_keys(database: str | None) -> None:
 @click.argument("key_id", type=int, metavar="ID")
 @_database_option
 def revoke_key(key_id: int, database: str | None) -> None:
-    """End a key, within a second, also in a server that is running."""
+    """End a key.
+
+    Within a second, also in a server that is running.
+    """
 
     async def work(store: Store) -> bool:
         return await store.records.revoke_key(key_id, _entry("key.revoke", f"key:{key_id}"))
@@ -347,9 +367,10 @@ def revoke_key(key_id: int, database: str | None) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_database_option
 def backup(file: Path, database: str | None) -> None:
-    """Copy the database into FILE, consistent, also while it is being served.
+    """Copy the database into FILE.
 
-    The copy is verified and only then given its name. Of PostgreSQL it is a dump, made with its pg_dump.
+    Consistent, also while it is being served. The copy is verified and only then given its name. Of PostgreSQL it
+    is a dump, made with its pg_dump.
     """
     from backstory import backup as sqlite_backup
     from backstory import postgres_backup
@@ -401,10 +422,11 @@ def restore(file: Path, database: str | None) -> None:
 )
 @_database_option
 def settle(after: int | None, database: str | None) -> None:
-    """Make a PostgreSQL database safe to serve after other tools have restored it.
+    """Settle a PostgreSQL database that was restored.
 
-    Run it before the first server starts. Contact ids that were issued after the backup are not issued again (without
-    --after a wide gap is left), and live streams of before begin afresh. 'backstory restore' does it by itself.
+    By other tools: it is made safe to serve. Run it before the first server starts. Contact ids that were issued
+    after the backup are not issued again (without --after a wide gap is left), and live streams of before begin
+    afresh. 'backstory restore' does it by itself.
     """
     from backstory.postgres_backup import settle
 
@@ -424,10 +446,11 @@ def settle(after: int | None, database: str | None) -> None:
 @click.option("--again", is_flag=True, help="Begin at the first line, even if this file was imported before.")
 @_database_option
 def import_command(file: str, rejected: Path | None, again: bool, database: str | None) -> None:
-    """Import activities, one publish request a line, also while the database is being served.
+    """Import activities, one publish request a line.
 
-    It can be stopped at any moment and started again: it goes on behind the last line that is durable. Refused lines
-    go into a file, each with its line number and the reasons. "-" reads standard input, from its beginning.
+    Also while the database is being served. It can be stopped at any moment and started again: it goes on behind
+    the last line that is durable. Refused lines go into a file, each with its line number and the reasons. "-"
+    reads standard input, from its beginning.
     """
     from backstory.transfer import import_file
 
@@ -460,7 +483,9 @@ def import_command(file: str, rejected: Path | None, again: bool, database: str 
     "--to-log", "target_log", default="", metavar="URL", help="Where its activity log goes: cassandra://…"
 )
 def copy_command(source_url: str, target_url: str, source_log: str, target_log: str) -> None:
-    """Copy an installation from one engine to another, exactly, and show that both are the same.
+    """Copy an installation from one engine to another.
+
+    Exactly, and it shows that both are the same:
 
     \b
       backstory copy --from sqlite:///backstory.db --to postgresql://backstory:SECRET@db/backstory
@@ -496,9 +521,10 @@ def copy_command(source_url: str, target_url: str, source_log: str, target_log: 
 @click.option("--contact", "contact_id", type=click.IntRange(1, 2**63 - 1), required=True, metavar="ID")
 @_database_option
 def export(contact_id: int, database: str | None) -> None:
-    """Write everything that a contact did to standard output, one publish request a line, oldest first.
+    """Write everything that a contact did.
 
-    The lines can be imported again. The export is noted in the audit log.
+    To standard output, one publish request a line, oldest first. The lines can be imported again. The export is
+    noted in the audit log.
     """
     from backstory.transfer import export_contact
 
@@ -536,10 +562,11 @@ _CSV_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, 
 @_rejected_option
 @_database_option
 def import_contacts(file: Path, rejected: Path | None, database: str | None) -> None:
-    """Import contacts from a CSV file, also while the database is being served.
+    """Import contacts from a CSV file.
 
-    The first line names the columns. A row changes the contact that has its external id, email, Facebook or Twitter
-    id, and makes one where there is none: the same file can be imported again, also after it was cut off.
+    Also while the database is being served. The first line names the columns. A row changes the contact that has
+    its external id, email, Facebook or Twitter id, and makes one where there is none: the same file can be imported
+    again, also after it was cut off.
     """
     _import_csv("contact", file, rejected, database)
 
@@ -549,10 +576,10 @@ def import_contacts(file: Path, rejected: Path | None, database: str | None) -> 
 @_rejected_option
 @_database_option
 def import_companies(file: Path, rejected: Path | None, database: str | None) -> None:
-    """Import companies from a CSV file, also while the database is being served.
+    """Import companies from a CSV file.
 
-    The first line names the columns. A row changes the company of its name, and makes one where there is none: the
-    same file can be imported again, also after it was cut off.
+    Also while the database is being served. The first line names the columns. A row changes the company of its
+    name, and makes one where there is none: the same file can be imported again, also after it was cut off.
     """
     _import_csv("company", file, rejected, database)
 
@@ -560,14 +587,20 @@ def import_companies(file: Path, rejected: Path | None, database: str | None) ->
 @contacts.command("export")
 @_database_option
 def export_contacts(database: str | None) -> None:
-    """Write all contacts as CSV to standard output. The export is noted in the audit log."""
+    """Write all contacts as CSV.
+
+    To standard output. The export is noted in the audit log.
+    """
     _export_csv("contact", database)
 
 
 @companies.command("export")
 @_database_option
 def export_companies(database: str | None) -> None:
-    """Write all companies as CSV to standard output. The export is noted in the audit log."""
+    """Write all companies as CSV.
+
+    To standard output. The export is noted in the audit log.
+    """
     _export_csv("company", database)
 
 
@@ -613,9 +646,10 @@ def _export_csv(kind: str, database: str | None) -> None:
     show_default=True,
 )
 def demo(host: str | None, port: str | None, directory: Path) -> None:
-    """Serve a demo shop: some hundred contacts, a year of their orders, payments, calls and logins.
+    """Serve a demo shop.
 
-    On the first start it is filled; later starts find it as it was left. Remove the directory to begin afresh.
+    Some hundred contacts, a year of their orders, payments, calls and logins. On the first start it is filled;
+    later starts find it as it was left. Remove the directory to begin afresh.
     """
     from backstory.app import serve as run_server
     from backstory.demo.prepare import prepare

@@ -110,6 +110,11 @@ def test_every_command_and_option_has_help(names: tuple[str, ...], command: clic
     assert [each.name for each in options if not each.help and each.name not in speak_for_themselves] == []
 
 
+@pytest.mark.parametrize("group", [(), *(names for names, each in COMMANDS if isinstance(each, click.Group))])
+def test_a_list_of_commands_cuts_nothing_off(group: tuple[str, ...]) -> None:
+    assert "..." not in run_here(*group, "--help").stdout.partition("Commands:")[2]
+
+
 def test_help_teaches_a_first_start(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
