@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import pysqlite3 as sqlite3
 
@@ -30,6 +29,7 @@ from backstory.model.searched import Searched, read_searched
 from backstory.store.log import index_worker, postgres_index_worker
 from backstory.store.log.index_worker import folded_text, term
 from bench.data import Feed
+from bench.engines import connected
 
 _CHUNK = 5_000
 _AHEAD = 4
@@ -88,7 +88,7 @@ SELECT c.relname, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c 
 
 async def append_rows_postgres(url: str, feed: Feed, start: int, count: int) -> None:
     """The same on PostgreSQL."""
-    async with aclosing(await asyncpg.connect(url)) as connection, connection.transaction():
+    async with connected(url) as connection, connection.transaction():
         holders = Holders(
             await connection.fetch(
                 "SELECT i.key, c.key FROM identifiers i JOIN contacts c ON c.id = i.contact_id"
@@ -108,7 +108,7 @@ async def append_rows_postgres(url: str, feed: Feed, start: int, count: int) -> 
             "UPDATE log_state SET value = (SELECT max(position) FROM activities) WHERE name = 'indexed'"
         )
         await connection.execute("SELECT setval('log_position', max(position)) FROM activities")
-    async with aclosing(await asyncpg.connect(url)) as connection:
+    async with connected(url) as connection:
         await connection.execute("VACUUM (ANALYZE)")
 
 

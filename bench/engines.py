@@ -1,8 +1,8 @@
 """Where what is measured is kept: an SQLite file, a PostgreSQL on the same disk, or that with a cluster of one node."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -85,6 +85,16 @@ def new_log(cluster: CassandraCluster) -> str:
     return cluster.url(cluster.new_keyspace(), options="?replication=1")
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """A connection to PostgreSQL."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 class Bare(NamedTuple):
     """Activities a second of bare inserts: with the rows of the search index, and without them."""
 
@@ -97,7 +107,7 @@ async def bare_postgres(url: str, count: int, size: int) -> Bare:
 
     Into tables with the same indexes, `size` to a transaction, with `executemany` as the driver does it best.
     """
-    async with aclosing(await asyncpg.connect(url)) as connection:
+    async with connected(url) as connection:
         kept: dict[str, list[Any]] = {}
         for table in (*COMMITTED, "activity_index"):
             rows = await connection.fetch(f"SELECT * FROM {table} ORDER BY position LIMIT {count}")

@@ -2,20 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing, closing
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import asyncpg
 import msgspec
 import pysqlite3 as sqlite3
 
 from bench import engines
 from bench.data import Feed
-from bench.engines import Clustered
+from bench.engines import Clustered, connected
 from bench.load import Job, LoadResult, drive
 from bench.places import forget_cached
 from bench.processes import get
@@ -168,7 +167,7 @@ def _bare(database: Path, people: Sequence[int]) -> float:
 async def _bare_postgres(url: str, people: Sequence[int]) -> float:
     """The same on PostgreSQL."""
     taken: list[float] = []
-    async with aclosing(await asyncpg.connect(url)) as connection:
+    async with connected(url) as connection:
         keys = [await connection.fetchval("SELECT key FROM contacts WHERE id = $1", each) for each in people]
         page = await connection.prepare(
             f"{_BARE} WHERE contact_key = $1 ORDER BY timestamp DESC, position DESC LIMIT {_PAGE}"

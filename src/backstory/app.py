@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from prometheus_client import start_http_server
 
-from backstory.committer import committer
+from backstory.committer import calm_collector, committer
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
@@ -270,5 +270,6 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=30,
         backlog=4096,
     )
+    calm_collector()
     with suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is done: Ctrl-C is no failure
         _Uvicorn(config, server).run(sockets)

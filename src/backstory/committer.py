@@ -27,6 +27,17 @@ def committer(settings: Settings) -> Sequence[str]:
     return (sys.executable, "-m", "backstory.committer", *where)
 
 
+def calm_collector() -> None:
+    """Let the garbage collector look less often, and never at what was loaded at the start.
+
+    A batch is a hundred thousand objects of which none is in a cycle: with the usual thresholds looking at them, again
+    and again, is a tenth of the work.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def main(database: str, log_level: str, log_format: str) -> None:
     """Commit what comes until there is no more."""
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -37,7 +48,7 @@ def main(database: str, log_level: str, log_format: str) -> None:
         store.open()
     except StorageError as error:
         sys.exit(f"committer: {error}")
-    gc.freeze()
+    calm_collector()
     server = socket.socket(fileno=sys.stdin.fileno())
     store.serve_commits(server.makefile("rb"), server.makefile("wb"))
     asyncio.run(store.close())

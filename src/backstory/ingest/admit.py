@@ -126,13 +126,14 @@ def _is_too_deep(tree: Any) -> bool:
 
 
 def _is_known(contact: SentContact) -> bool:
-    given = (contact.unique_external_id, contact.facebook_id, contact.twitter_id, contact.email)
-    email, numbers = contact.email, (contact.phone, contact.mobile)
-    if email and email.strip() and not is_email(email):
+    """Whether it says, well-formed, who it is."""
+    if contact.email and contact.email.strip() and not is_email(contact.email):
         return False
-    if not all(is_phone(number) for number in numbers if number and number.strip()):
+    numbers = [number for number in (contact.phone, contact.mobile) if number and number.strip()]
+    if not all(map(is_phone, numbers)):
         return False
-    return bool(contact.id or contact.identities or any(value and value.strip() for value in given + numbers))
+    given = (contact.email, contact.unique_external_id, contact.facebook_id, contact.twitter_id)
+    return bool(contact.id or contact.identities or numbers or any(each and each.strip() for each in given))
 
 
 def _refusal(body: bytes, principal: Principal) -> Exception:

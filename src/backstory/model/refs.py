@@ -38,21 +38,20 @@ def refs_of(object_id: str | None, external_id: str | None, context: Any) -> lis
 
 def _context_refs(context: Any) -> Iterator[str]:
     """The scalars under reference keys, in the order of the text, the first 16."""
-    found = _scalars(context)
+    found: list[str] = []
+    _collect_scalars(context, found, named=False)
     return islice((value for value in found if 0 < len(value) <= MAX_REF_LENGTH), MAX_CONTEXT_REFS)
 
 
-def _scalars(tree: Any, *, named: bool = False) -> Iterator[str]:
+def _collect_scalars(tree: Any, into: list[str], *, named: bool) -> None:
     """Strings and numbers, as their text, under reference keys, also those in a list under one."""
-    if isinstance(tree, dict):
+    kind = type(tree)
+    if kind is dict:
         for key, value in tree.items():
-            if isinstance(value, dict | list):
-                yield from _scalars(value, named=is_ref_key(key))
-            elif is_ref_key(key) and value is not None and not isinstance(value, bool):
-                yield str(value)
-    elif isinstance(tree, list):
+            if value is not None:
+                _collect_scalars(value, into, named=is_ref_key(key))
+    elif kind is list:
         for value in tree:
-            if isinstance(value, dict | list):
-                yield from _scalars(value, named=named)
-            elif named and value is not None and not isinstance(value, bool):
-                yield str(value)
+            _collect_scalars(value, into, named=named)
+    elif named and tree is not None and kind is not bool:
+        into.append(str(tree))

@@ -101,6 +101,13 @@ class Resolution(ABC):
         if identifiers[0].kind is Kind.ID and identifiers[0].key not in self._owners:
             message = f"There is no contact {identifiers[0].value}."
             raise FieldErrors([Fault("contact.id", message, Code.INVALID_VALUE)])
+        if (
+            len(identifiers) == 1
+        ):  # most requests, and most of their contacts are known: nothing is to be decided
+            (only,) = identifiers
+            known = None if only.kind.is_number else self._owners.get(only.key)
+            if known is not None and (known.named or not publication.contact_name):
+                return Resolved(known.person, known.contact_key, only.kind, ())
         match = decide(identifiers, self._owners, self._numbers)
         holder = match.holder or self._create(publication, match)
         if match.holder and match.additions:
