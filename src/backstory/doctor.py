@@ -16,7 +16,9 @@ from backstory import __version__
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError, StorageError
 from backstory.store import migrations
-from backstory.store.log.cassandra_session import read_address
+from backstory.store.log import cassandra_look
+from backstory.store.log.cassandra_look import SeenNode, shown
+from backstory.store.log.cassandra_session import SCHEMA_VERSION, CassandraAddress, read_address
 from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
@@ -29,6 +31,7 @@ SLOW_SYNC_MS = 20.0
 MAX_CLOCK_DIFFERENCE = 5.0
 MAX_INDEX_BEHIND = 10.0
 FEW_CONNECTIONS = 20
+MIN_COPIES = 3
 
 
 class Finding(NamedTuple):
@@ -165,16 +168,65 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _activity_log(settings: Settings) -> Iterator[Finding]:
-    """Of a cluster only the address: what is wrong with its nodes is told by their own tools, and by a start."""
+    """Of a log on a cluster: each node by itself, and what they agree on."""
     if settings.activity_log is None:
         return
+    what = "activity log"
     try:
-        read_address(settings.activity_log.url)
-    except SettingError as error:
-        yield Finding("bad", "activity log", str(error))
+        address = read_address(settings.activity_log.url)
+        seen = cassandra_look.look(address)
+    except (SettingError, StorageError) as error:
+        yield Finding("bad", what, str(error))
         return
-    advice = "not looked at from here: 'nodetool status' tells of its nodes"
-    yield Finding("note", "activity log", f"on {settings.activity_log}; {advice}")
+    versions = sorted({node.version for node in seen.nodes.values()})
+    number = len(seen.nodes) + len(seen.silent)
+    yield Finding("ok", what, f"Cassandra {', '.join(versions)}; {len(seen.nodes)} of {number} nodes answer")
+    if len(versions) > 1:
+        yield Finding("note", what, f"its nodes run {' and '.join(versions)}: bring the upgrade to its end")
+    known = next(iter(seen.nodes.values()))
+    copies = min((known.replication or {}).values(), default=MIN_COPIES)
+    stops = len(seen.silent) > (copies - 1) // 2
+    for place, reason in seen.silent.items():
+        advice = (
+            "with so many away calls are answered 503: start them"
+            if stops
+            else "start it, or replace it within days"
+        )
+        yield Finding("bad" if stops else "note", what, f"{shown(place)}: {reason}; {advice}")
+    for place, node in seen.nodes.items():
+        if abs(node.clock_ahead) > MAX_CLOCK_DIFFERENCE:
+            difference = f"{shown(place)}: its clock is {node.clock_ahead:+.0f} s from this machine's"
+            yield Finding("note", "clock", f"{difference}: set both by NTP")
+    if len({node.schema for node in seen.nodes.values()}) > 1:
+        advice = "its nodes do not agree on the schema: wait a minute, then see 'nodetool describecluster'"
+        yield Finding("note", what, advice)
+    yield from look_at_keyspace(address, known)
+
+
+def look_at_keyspace(address: CassandraAddress, seen: SeenNode) -> Iterator[Finding]:
+    """Whether the log's tables are there, in this program's version, with enough copies."""
+    what, name = "activity log", address.keyspace
+    made = "'backstory migrate' (or the next start) makes it"
+    if seen.replication is None:
+        yield Finding("note", what, f"there is no keyspace {name} yet; {made}")
+        return
+    here = address.datacenter or seen.datacenter
+    if seen.replication.keys().isdisjoint({"", here}):
+        advice = f"the keyspace {name} has no copies in the data centre {here}: ALTER KEYSPACE, then 'nodetool rebuild'"
+        yield Finding("bad", what, advice)
+    for datacenter, copies in seen.replication.items():
+        told = f"the keyspace {name} has {copies} copies{f' in {datacenter}' if datacenter else ''}"
+        if copies < MIN_COPIES:
+            advice = "a dead node stops the service: ALTER KEYSPACE to 3, then 'nodetool repair --full' on each node"
+            yield Finding("note", what, f"{told}: {advice}")
+        else:
+            yield Finding("ok", what, told)
+    if seen.tables is None:
+        yield Finding("note", what, f"the keyspace {name} has no tables of this program yet; {made}")
+    elif seen.tables != str(SCHEMA_VERSION):
+        ours = f"this program's is {SCHEMA_VERSION}: run the program that goes with it"
+        advice = f"its tables have schema {seen.tables}, {ours}"
+        yield Finding("bad", what, advice)
 
 
 def _postgres(database: PostgresUrl) -> Iterator[Finding]:
@@ -190,15 +242,23 @@ def _postgres(database: PostgresUrl) -> Iterator[Finding]:
     ):
         if wrong:
             yield Finding("bad", "PostgreSQL", advice)
+    if seen.awaits_standby and not seen.standbys:
+        advice = "synchronous_standby_names is set and no standby is connected: every commit waits for one; start it"
+        yield Finding("bad", "PostgreSQL", advice)
+    elif seen.standbys:
+        yield Finding("ok", "PostgreSQL", f"{seen.standbys} standbys follow it")
     if seen.synchronous_commit == "off":
         advice = "synchronous_commit is off for others; Backstory turns it on for its own sessions"
         yield Finding("note", "PostgreSQL", advice)
     if abs(seen.clock_ahead) > MAX_CLOCK_DIFFERENCE:
-        advice = f"its clock is {seen.clock_ahead:+.0f} s from this machine's: set both by NTP"
+        advice = (
+            f"its clock is {seen.clock_ahead:+.0f} s from this machine's, and is gone by: set both by NTP"
+        )
         yield Finding("note", "clock", advice)
     left = seen.max_connections - seen.connections
     if left < FEW_CONNECTIONS:
-        advice = f"{left} connections left of {seen.max_connections}; each server process wants up to 17"
+        wants = "each server process wants up to 17: raise max_connections, or run fewer"
+        advice = f"{left} connections left of {seen.max_connections}; {wants}"
         yield Finding("note", "PostgreSQL", advice)
     if not seen.is_current:
         made = "'backstory migrate' (or the next start) makes it or brings it up to date"
@@ -207,6 +267,8 @@ def _postgres(database: PostgresUrl) -> Iterator[Finding]:
     yield Finding(
         "ok", "database", f"about {max(0, seen.contacts):,} contacts, {max(0, seen.activities):,} activities"
     )
+    size = f"it takes {seen.bytes / 1024**3:.1f} GiB of the server's disk, whose free space is to be watched there"
+    yield Finding("ok", "disk", size)
     if not seen.has_admin:
         yield _NO_ADMIN
     if seen.index_behind > MAX_INDEX_BEHIND:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
@@ -96,6 +97,35 @@ def test_the_doctor_looks_at_the_server(server: Installation, postgres: Postgres
     assert "correct" not in done.stdout
     assert (
         "cannot be reached" in run_here("doctor", BACKSTORY_DATABASE="postgresql://a:b@127.0.0.1:1/c").stdout
+    )
+
+
+def test_the_doctor_looks_at_a_server_that_is_well_and_at_one_that_waits(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    installation = Installation(tmp_path, database_url=own_postgres.create_database())
+    done = here(installation, "doctor")
+    found = " ".join(done.stdout.split())
+    assert (done.returncode, "fsync" in found) == (0, False), found
+    assert "GiB of the server's disk" in found
+    own_postgres.set("synchronous_commit", "off")
+    found = " ".join(here(installation, "doctor").stdout.split())
+    assert "Backstory turns it on for its own sessions" in found
+    own_postgres.set("synchronous_standby_names", "nobody")
+    done = here(installation, "doctor")
+    assert (done.returncode, "no standby is connected" in " ".join(done.stdout.split())) == (1, True)
+
+
+def test_the_doctor_counts_connections(postgres: PostgresServer, postgres_url: str) -> None:
+    async def crowd() -> str:
+        async with AsyncExitStack() as stack:
+            for _ in range(185):
+                connection = await asyncpg.connect(postgres_url)
+                stack.push_async_callback(connection.close)
+            return (await asyncio.to_thread(run_here, "doctor", BACKSTORY_DATABASE=postgres_url)).stdout
+
+    assert "connections left of 200; each server process wants up to 17" in " ".join(
+        asyncio.run(crowd()).split()
     )
 
 

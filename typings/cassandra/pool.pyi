@@ -1,5 +1,10 @@
+class EndPoint:
+    address: str
+    port: int
+
 class Host:
     address: str
+    endpoint: EndPoint
     datacenter: str | None
     rack: str | None
     release_version: str | None

@@ -16,7 +16,8 @@ SELECT current_setting('fsync'), current_setting('full_page_writes'), current_se
        extract(epoch FROM clock_timestamp())::float8, current_setting('max_connections')::int,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
        pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', to_regclass('alembic_version') IS NOT NULL,
-       has_schema_privilege(current_schema(), 'CREATE')
+       has_schema_privilege(current_schema(), 'CREATE'), current_setting('synchronous_standby_names') <> '',
+       (SELECT count(*) FROM pg_stat_replication), pg_database_size(current_database())
 """
 _INSIDE = """
 SELECT (SELECT count(*) FROM contacts WHERE NOT is_agent),
@@ -40,6 +41,9 @@ class Seen(NamedTuple):
     max_connections: int
     connections: int
     is_current: bool
+    awaits_standby: bool
+    standbys: int
+    bytes: int
     contacts: int = 0
     activities: int = 0
     has_admin: bool = False
@@ -69,7 +73,9 @@ async def _look(connection: asyncpg.Connection[asyncpg.Record], shown: str) -> S
     started = time.perf_counter()
     (row,) = await connection.fetch(_SERVER)
     milliseconds = (time.perf_counter() - started) * 1000
-    fsync, pages, commits, moment, most, connections, recovering, read_only, has_schema, may_create = row
+    fsync, pages, commits, moment, most, connections, recovering, read_only, has_schema, may_create, *rest = (
+        row
+    )
     if recovering or read_only:
         raise StorageError(f"{shown} only reads, as a replica does; give the primary's address")
     version = None
@@ -80,7 +86,7 @@ async def _look(connection: asyncpg.Connection[asyncpg.Record], shown: str) -> S
     is_current = migrations.is_head(version)
     number = ".".join(map(str, connection.get_server_version()[:2]))
     ahead = moment - time.time()
-    seen = Seen(number, milliseconds, fsync, pages, commits, ahead, most, connections, is_current)
+    seen = Seen(number, milliseconds, fsync, pages, commits, ahead, most, connections, is_current, *rest)
     if not is_current:
         return seen
     ((contacts, activities, has_admin, behind),) = await connection.fetch(_INSIDE)

@@ -140,6 +140,29 @@ def _wrong(what: str) -> SettingError:
     return SettingError(f"the setting activity_log (BACKSTORY_ACTIVITY_LOG): {what}")
 
 
+def new_cluster(
+    address: CassandraAddress, hosts: Sequence[tuple[str, int]], profiles: dict[object, ExecutionProfile]
+) -> Cluster:
+    """The driver's entry to a cluster, through some hosts, which nothing was asked of yet."""
+    # The driver tells of every attempt to connect again; what matters is told by the calls that fail.
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+    auth = PlainTextAuthProvider(address.user, address.password or "") if address.user else None
+    return Cluster(
+        hosts,
+        address.hosts[0][1],
+        auth_provider=auth,
+        ssl_context=ssl.create_default_context() if address.tls else None,
+        execution_profiles=profiles,
+        protocol_version=4,  # the newest that ScyllaDB speaks too
+        reconnection_policy=ConstantReconnectionPolicy(1.0, None),
+        connect_timeout=CONNECT_SECONDS,
+        idle_heartbeat_interval=3,
+        idle_heartbeat_timeout=3,
+        monitor_reporting_enabled=False,
+        application_name="backstory",
+    )
+
+
 class CassandraSession:
     """One process's connections to the cluster."""
 
@@ -163,7 +186,7 @@ class CassandraSession:
             self._bring_schema()
         except NoHostAvailable as error:
             self.close()
-            raise StorageError(f"Cassandra at {where}: {_cause(error)}") from error
+            raise StorageError(f"Cassandra at {where}: {explain(error)}") from error
         except cassandra.AuthenticationFailed as error:
             self.close()
             raise StorageError(f"Cassandra at {where}: the login failed: {error}") from error
@@ -177,26 +200,13 @@ class CassandraSession:
             raise
 
     def _connect(self) -> None:
-        # The driver tells of every attempt to connect again; what matters is told by the calls that fail.
-        logging.getLogger("cassandra").setLevel(logging.CRITICAL)
-        address = self.address
-        auth = PlainTextAuthProvider(address.user, address.password or "") if address.user else None
-        self._cluster = Cluster(
-            address.hosts,
-            address.hosts[0][1],
-            auth_provider=auth,
-            ssl_context=ssl.create_default_context() if address.tls else None,
-            execution_profiles={
+        self._cluster = new_cluster(
+            self.address,
+            self.address.hosts,
+            {
                 EXEC_PROFILE_DEFAULT: self._profile(tuple_factory, SPECULATE_SECONDS),
                 _CAS: self._profile(dict_factory, CAS_SPECULATE_SECONDS),
             },
-            protocol_version=4,  # the newest that ScyllaDB speaks too
-            reconnection_policy=ConstantReconnectionPolicy(1.0, None),
-            connect_timeout=CONNECT_SECONDS,
-            idle_heartbeat_interval=3,
-            idle_heartbeat_timeout=3,
-            monitor_reporting_enabled=False,
-            application_name="backstory",
         )
         self._session = self._cluster.connect()
         self._session.default_fetch_size = None  # every query says how many rows it wants
@@ -339,9 +349,9 @@ class CassandraSession:
             except _NOT_NOW as error:
                 if time.monotonic() + pause > deadline:
                     raise Unavailable(
-                        f"The activity log cannot answer now: {_cause(error)}", retry_after=2
+                        f"The activity log cannot answer now: {explain(error)}", retry_after=2
                     ) from error
-                log.info("cassandra_again", error=_cause(error))
+                log.info("cassandra_again", error=explain(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
             except cassandra.Unauthorized as error:
@@ -351,7 +361,7 @@ class CassandraSession:
             except Exception as error:  # a connection may fail in more ways than the driver names
                 if time.monotonic() + pause > deadline:
                     raise Unavailable("The activity log cannot answer now.", retry_after=2) from error
-                log.warning("cassandra_failed", error=_cause(error))
+                log.warning("cassandra_failed", error=explain(error))
                 await asyncio.sleep(pause)
 
     def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
@@ -392,7 +402,7 @@ def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-def _cause(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """What a driver's error comes down to, in a line."""
     if isinstance(error, NoHostAvailable):
         if not isinstance(error.errors, dict):  # none was even tried
