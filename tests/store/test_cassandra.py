@@ -24,7 +24,7 @@ from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore
 from backstory.store.log import cassandra_buckets
 from backstory.store.log.cassandra import Appended, CassandraLog
-from backstory.store.log.cassandra_session import CassandraSession, read_address
+from backstory.store.log.cassandra_session import CassandraSession, agreed_clock, read_address
 from backstory.store.publish import NewRow
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
@@ -292,6 +292,23 @@ async def test_a_process_whose_clock_is_wrong_loses_nobody_anything(
         seen = await viewer.arrivals([contact], position - log.overlap, 10)
         assert {right.id, late.id} <= {each.id for each in seen.events}
     await wrong.close()
+
+
+def test_a_node_whose_clock_is_wrong_alone_decides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert agreed_clock({}) is None
+    assert agreed_clock({"127.0.0.1": 600.0, "127.0.0.2": 0.25, "127.0.0.3": 0.0}) == 0.25
+    assert "node_clock_is_wrong" in capsys.readouterr().out
+
+
+async def test_the_clocks_of_nodes_are_read_where_one_does_not_answer(
+    fragile_cassandra: CassandraCluster, log: CassandraLog
+) -> None:
+    for node in (None, *fragile_cassandra.nodes[:1]):
+        if node is not None:
+            node.pause()
+        offset = await asyncio.to_thread(log.session.clock_offset)
+        assert offset is not None
+        assert abs(offset) < 2.0
 
 
 # Those who follow live.

@@ -92,7 +92,6 @@ GET_ARRIVALS = (
 GET_STATE = "SELECT value, position FROM log_state WHERE installation = ? AND name = ?"
 GET_A_BUCKET = "SELECT level, start, part FROM buckets WHERE owner = ? LIMIT 1"
 GET_BUCKETS_AT = "SELECT part FROM buckets WHERE owner = ? AND level = ? AND start = ?"
-GET_CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
 COUNT = {
     table: f"SELECT count(*) FROM {table} WHERE {_BUCKET}"  # noqa: S608 - the names are ours
     for table in ("timeline", "postings")
@@ -257,7 +256,7 @@ class CassandraLog:
         self.session.open()
         for statement in STATEMENTS:
             self.session.statement(statement)
-        self._set_offset(self.session.clock_offset())
+        self._set_offset(self.session.clock_offset() or 0.0)
         self._generation = self.session.first_value(
             PUT_GENERATION, GET_STATE, self.installation, "generation", secrets.token_hex(6)
         )
@@ -502,9 +501,9 @@ class CassandraLog:
         await self.session.write(PUT_NEWEST, (self.installation, position, position))
 
     async def _read_clock(self) -> None:
-        before = time.time()
-        rows = await self.session.read(GET_CLOCK, ())
-        self._set_offset(rows[0][0] / 1000 - (before + time.time()) / 2)
+        offset = await asyncio.to_thread(self.session.clock_offset)
+        if offset is not None:
+            self._set_offset(offset)
 
     # Reading.
 
@@ -787,7 +786,6 @@ STATEMENTS = (
     ),
     *(
         GET_BUCKETS_AT,
-        GET_CLOCK,
         *COUNT.values(),
         CLAIM,
         PUT_BUCKET,

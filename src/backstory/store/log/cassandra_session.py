@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,11 @@ SPECULATE_SECONDS = 0.2
 CAS_SPECULATE_SECONDS = 0.8
 AGAIN_SECONDS = 0.05
 CONNECT_SECONDS = 5.0
+CLOCKS = 5
+"""So many nodes are asked for their clocks."""
+
+CLOCK_SECONDS = 1.0
+CLOCK_TOLERANCE = 1.0
 
 _CAS = "compare and set"
 _FORM = "cassandra://[USER:PASSWORD@]HOST[:PORT][,HOST...]/KEYSPACE[?OPTIONS]"
@@ -66,6 +72,8 @@ _NOT_NOW = (
     *(cassandra.OperationTimedOut, ConnectionException, ConnectionBusy, NoConnectionsAvailable),
     *(OverloadedErrorMessage, IsBootstrappingErrorMessage, ServerError, TruncateError),
 )
+
+_CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -161,6 +169,17 @@ def new_cluster(
         monitor_reporting_enabled=False,
         application_name="backstory",
     )
+
+
+def agreed_clock(told: Mapping[str, float]) -> float | None:
+    """What nodes agree on, of how far each says that it is ahead of us; None where none says anything."""
+    if not told:
+        return None
+    agreed = statistics.median(told.values())
+    for address, ahead in told.items():
+        if abs(ahead - agreed) > CLOCK_TOLERANCE:
+            log.warning("node_clock_is_wrong", node=address, seconds=round(ahead - agreed, 3))
+    return agreed
 
 
 class CassandraSession:
@@ -285,11 +304,23 @@ class CassandraSession:
             (str(SCHEMA_VERSION),),
         )
 
-    def clock_offset(self) -> float:
-        """By how many seconds the cluster's clock is ahead of ours, as one node tells it."""
-        before = time.time()
-        told = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local").one()[0] / 1000
-        return float(told - (before + time.time()) / 2)
+    def clock_offset(self) -> float | None:
+        """By how many seconds the cluster's clock is ahead of ours; None where no node tells. It blocks.
+
+        The same nodes are asked by every process, so that all go by the same clock, and one that is wrong alone is not
+        the one.
+        """
+        told = {}
+        hosts = self._cluster.metadata.all_hosts() if self._cluster else []
+        near = [host for host in hosts if host.is_up and host.datacenter == self._local_datacenter()]
+        for host in sorted(near, key=lambda host: host.address)[:CLOCKS]:
+            before = time.time()
+            try:
+                moment = self.session.execute(_CLOCK, timeout=CLOCK_SECONDS, host=host).one()[0] / 1000
+            except (*_NOT_NOW, BackstoryError):
+                continue  # it does not answer, and others do
+            told[host.address] = moment - (before + time.time()) / 2
+        return agreed_clock(told)
 
     def read_now(self, text: str, values: Sequence[Any], column: int) -> Any:
         """A number from a row, at the start; 0 where there is none."""
