@@ -87,8 +87,10 @@ def check_schema(url: str) -> None:
     assert rows(url, "SELECT version_num FROM alembic_version") == [(migrations.HEAD,)]
 
 
-def test_the_schema_is_the_tables(postgres_url: str) -> None:
-    check_schema(postgres_url)
+def test_the_schema_is_the_tables(postgres: PostgresServer) -> None:
+    url = postgres.create_database()  # the one that tests share has a cluster's outbox, too
+    make(url)
+    check_schema(url)
 
 
 def test_a_wrong_schema_would_be_noticed(postgres: PostgresServer) -> None:
