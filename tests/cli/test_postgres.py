@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import asyncpg
@@ -116,17 +116,29 @@ def test_the_doctor_looks_at_a_server_that_is_well_and_at_one_that_waits(
     assert (done.returncode, "no standby is connected" in " ".join(done.stdout.split())) == (1, True)
 
 
-def test_the_doctor_counts_connections(postgres: PostgresServer, postgres_url: str) -> None:
-    async def crowd() -> str:
+def test_connections_that_are_left_are_counted(postgres: PostgresServer, postgres_url: str) -> None:
+    async def doctor() -> str:
+        done = await asyncio.to_thread(run_here, "doctor", BACKSTORY_DATABASE=postgres_url)
+        return " ".join(done.stdout.split())
+
+    async def crowd() -> tuple[str, str]:
         async with AsyncExitStack() as stack:
-            for _ in range(185):
+
+            async def come() -> None:
                 connection = await asyncpg.connect(postgres_url)
                 stack.push_async_callback(connection.close)
-            return (await asyncio.to_thread(run_here, "doctor", BACKSTORY_DATABASE=postgres_url)).stdout
 
-    assert "connections left of 200; each server process wants up to 17" in " ".join(
-        asyncio.run(crowd()).split()
-    )
+            for _ in range(185):
+                await come()
+            few = await doctor()
+            with suppress(asyncpg.TooManyConnectionsError):
+                while True:
+                    await come()
+            return few, await doctor()
+
+    few, none = asyncio.run(crowd())
+    assert "connections left of 200; each server process wants up to 17" in few
+    assert "it has no connection left: raise its max_connections" in none
 
 
 def test_a_restore_of_an_older_backup_issues_no_id_twice(installation: Installation) -> None:
