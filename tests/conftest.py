@@ -21,9 +21,6 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_00
 hypothesis.settings.load_profile("repeatable")
 
 ENGINES = ("sqlite", "postgres", "cassandra")
-EVERY_TIME = ("sqlite", "postgres")
-"""What `every_engine` means; on Cassandra the contract suite and the faults run, `--engine=cassandra` the rest."""
-
 SEED = Path(__file__).parent / "data" / "seed-request.json"
 
 
@@ -40,7 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     definition = metafunc.definition
     if "engine" in metafunc.fixturenames and definition.get_closest_marker("every_engine"):
         given = metafunc.config.getoption("--engine")
-        engines = [given] if given else EVERY_TIME
+        only = definition.get_closest_marker("engine")
+        engines = [given] if given else only.args if only else ENGINES
         metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 

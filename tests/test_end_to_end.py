@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 
 from tests.support import Installation, wait_until
+
+pytestmark = pytest.mark.every_engine
 
 
 def test_the_seed_request_comes_back_exact(server: Installation, seed_request: bytes) -> None:

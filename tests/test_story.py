@@ -17,6 +17,8 @@ from tests.support import PASSWORD, Installation, publish_request
 from tests.ui.browser.conftest import launched
 from tests.ui.browser.story import EMAIL, NAME, QUESTION, SUBJECT, publish_story
 
+pytestmark = pytest.mark.every_engine
+
 SCREEN: ViewportSize = {"width": 1280, "height": 800}
 
 

@@ -12,6 +12,8 @@ from tests.clients.node_client import NodeClient, need_node
 from tests.http.test_publish import email, unique
 from tests.support import Installation
 
+pytestmark = pytest.mark.every_engine
+
 
 @pytest.fixture(scope="module")
 def node(shared_server: Installation) -> Iterator[NodeClient]:

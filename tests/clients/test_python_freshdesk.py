@@ -20,6 +20,8 @@ from freshdesk.v2.errors import (  # type: ignore[import-untyped]  # it has no t
 from tests.http.test_publish import email, unique
 from tests.support import Installation, publish_request
 
+pytestmark = pytest.mark.every_engine
+
 
 def connect(installation: Installation, key: str) -> Any:
     """The client, pointed at a server: it knows no other way."""

@@ -13,6 +13,8 @@ from tests.http.test_publish import email, unique
 from tests.http.wire import ACTIVITIES
 from tests.support import publish_request
 
+pytestmark = pytest.mark.every_engine
+
 KEYS = (
     "id active name first_name last_name email phone mobile twitter_id facebook_id unique_external_id address"
     " description job_title language time_zone company_id view_all_tickets other_companies other_emails"

@@ -14,6 +14,8 @@ from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, Viewer, start_tuned
 from tests.support import Installation, publish_request, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 CONTACTS = "/api/v2/contacts"
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 10
 
@@ -150,8 +152,9 @@ def test_a_long_history_is_erased_behind_the_answer_and_across_a_crash(
         assert whose(api, email=mail) > contact_id  # publishing goes on, and the email is free
     server.kill()
     assert open_erasures(installation) == 1
-    installation.start()
-    wait_until(lambda: open_erasures(installation) == 0, what="the end of the erasure")
+    quick = {"helpdesk__erasing__LOOK_SECONDS": 0.05, "helpdesk__erasing__REST": 0.0}
+    start_tuned(installation, tmp_path, **quick, store__log__cassandra__LATE_SECONDS=0.5)
+    wait_until(lambda: open_erasures(installation) == 0, seconds=60, what="the end of the erasure")
     if not installation.activity_log:  # it is in the same database
         assert installation.sql("SELECT count(*) FROM activities") == [(1,)]
     with installation.client() as api:

@@ -14,6 +14,8 @@ from tests.http.test_publish import email
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import FINDS_WORDS, Installation, publish_request
 
+pytestmark = pytest.mark.every_engine
+
 UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
 TEXT = {"Content-Type": "text/plain"}
 NOT_LOGGED_IN = {"code": "invalid_credentials", "message": "You have to be logged in to perform this action."}

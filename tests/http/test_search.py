@@ -12,6 +12,8 @@ import pytest
 from tests.http.test_publish import email, publish, unique
 from tests.support import Installation, publish_request
 
+pytestmark = pytest.mark.every_engine
+
 TODAY = datetime.now(UTC).date()
 
 

@@ -16,6 +16,8 @@ from backstory.model.moment import now, parse_moment
 from backstory.model.rich_text import MAX_ELEMENTS, MAX_HTML
 from tests.support import Installation, wait_until
 
+pytestmark = pytest.mark.every_engine
+
 TICKETS = "/api/v2/tickets"
 STATS = {
     *("closed_at", "resolved_at", "first_responded_at", "agent_responded_at", "requester_responded_at"),

@@ -234,6 +234,7 @@ class CassandraLog:
         self._audit = audit
         self._is_there = is_there
         self.installation = address.installation
+        self.late_seconds = LATE_SECONDS
         self._chooser = BucketChooser()
         self._positions = _Positions()
         self._random = RandomPool()
@@ -245,7 +246,6 @@ class CassandraLog:
         self._newest_read = self._newest_written = self._clock_read = float("-inf")
 
     overlap: Position = OVERLAP_SECONDS * 1000 << 12
-    late_seconds = LATE_SECONDS
 
     def open(self) -> None:
         """Connect, and bring what is missing (see `CassandraSession.open`).
