@@ -150,9 +150,11 @@ class Node:
     """One node: a folder, an address, a process."""
 
     def __init__(
-        self, program: Program, directory: Path, number: int, host: str, ports: tuple[int, int]
+        self, program: Program, directory: Path, number: int, host: str, ports: tuple[int, int], copies: int
     ) -> None:
+        """`copies` is how many nodes have the users and their passwords."""
         self.host = host
+        self._copies = copies
         self.directory = directory / f"node{number}"
         self.port = ports[1]
         self.process: subprocess.Popen[bytes] | None = None
@@ -175,7 +177,7 @@ class Node:
             "-Dcassandra.skip_wait_for_gossip_to_settle=0",
             "-Dcassandra.ring_delay_ms=100",
             "-Dcassandra.superuser_setup_delay_ms=500",
-            "-Dcassandra.system_auth.default_rf=3",
+            f"-Dcassandra.system_auth.default_rf={self._copies}",
         )
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -270,7 +272,8 @@ class CassandraCluster:
         ports = _ports()
         self.port = ports[1]
         self.nodes = [
-            Node(program, self.directory, number, host, ports) for number, host in enumerate(HOSTS[:nodes], 1)
+            Node(program, self.directory, number, host, ports, nodes)
+            for number, host in enumerate(HOSTS[:nodes], 1)
         ]
 
     @property
