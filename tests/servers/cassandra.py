@@ -150,7 +150,13 @@ class Node:
     """One node: a folder, an address, a process."""
 
     def __init__(
-        self, program: Program, directory: Path, number: int, host: str, ports: tuple[int, int], copies: int
+        self,
+        program: Program,
+        directory: Path,
+        number: int,
+        host: str,
+        ports: tuple[int, int],
+        copies: int = 3,
     ) -> None:
         """`copies` is how many nodes have the users and their passwords."""
         self.host = host

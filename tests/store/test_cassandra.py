@@ -19,11 +19,13 @@ from backstory.helpdesk.files import AttachmentFiles
 from backstory.live.hub import MAX_QUEUED, Hub, Signal
 from backstory.model.access import AuditEntry
 from backstory.model.activity import Activity, Actor, Object, Published, own_event
-from backstory.model.ids import new_contact_key
+from backstory.model.ids import first_position, new_contact_key
 from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore
-from backstory.store.log import cassandra_buckets
-from backstory.store.log.cassandra import Appended, CassandraLog
+from backstory.store.copying import KeptActivity
+from backstory.store.log import cassandra_buckets, cassandra_copy
+from backstory.store.log.cassandra import Appended, CassandraLog, Draft
+from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.log.cassandra_session import CassandraSession, agreed_clock, read_address
 from backstory.store.publish import NewRow
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
@@ -518,3 +520,40 @@ async def test_what_was_noted_for_the_log_goes_with_its_contact(
     assert await store.relay() == 1
     assert await store.relay() == 0
     assert [each.id for each in await whole(store.log, contact)] == [first.id]
+
+
+# A copy into it (`backstory copy`).
+
+
+async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
+    log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cassandra_copy, "PIECE", 20)
+    contact, body = new_contact_key(), b'{"name": "paid", "actor": {}, "source": {}}'
+    first = first_position(time.time_ns() // 1_000_000)
+    kept = [
+        KeptActivity(first + number, number, contact, NOON, "shop", "paid", None, "user", body, b"{}")
+        for number in range(40)
+    ]
+    copying, store = CassandraLogCopy(log), log.store
+    await copying.complete()
+    await copying.write_activities(kept[:20])
+
+    async def fail_once(draft: Draft, arrived: int) -> None:
+        if draft.id.position == kept[25].position:
+            raise Unavailable("cut off")
+        await store(draft, arrived)
+
+    monkeypatch.setattr(log, "store", fail_once)
+    with pytest.raises(Unavailable):
+        await copying.write_activities(kept[20:])
+    monkeypatch.setattr(log, "store", store)
+    async with asyncio.timeout(30):  # the others of the piece, some behind the one that failed
+        while (await copying.state()).activities < kept[-1].position:
+            await asyncio.sleep(0.01)
+
+    again = CassandraLogCopy(log)
+    complete = (await again.complete()).activities
+    assert 0 < complete < kept[25].position
+    await again.write_activities([row for row in kept if row.position > complete])
+    assert await again.read_activities(0, 100) == kept

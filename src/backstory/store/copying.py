@@ -16,6 +16,9 @@ from backstory.store.base import Records, RecordsTransaction
 from backstory.store.records.tables import metadata
 from backstory.store.records.writing import insert_if_absent
 
+PIECE = 1_000
+"""So many rows at most are read and written at a time."""
+
 
 class KeptActivity(NamedTuple):
     """An activity as it is kept."""
@@ -68,6 +71,9 @@ class LogCopy(Protocol):
 
     async def state(self) -> LogState:
         """Where it is."""
+
+    async def complete(self) -> LogState:
+        """Up to where a copy into it misses nothing, wherever it was cut off."""
 
     async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
         """Activities behind a position, in order."""
@@ -142,6 +148,10 @@ class RelationalLogCopy:
         ]
         row = await self._records.read(lambda c: c.execute(sa.select(generation, *newest)).one())
         return LogState(*row)
+
+    async def complete(self) -> LogState:
+        """See `LogCopy.complete`: each piece is a transaction."""
+        return await self.state()
 
     async def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         return await self._records.read(lambda c: c.execute(query).all())

@@ -17,10 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from backstory.errors import StorageError
 from backstory.model.moment import now
 from backstory.store.base import Records, RecordsTransaction
-from backstory.store.copying import LogCopy, LogState, read_numbers, write_numbers
+from backstory.store.copying import PIECE, LogCopy, LogState, read_numbers, write_numbers
 from backstory.store.records.tables import metadata
 
-PIECE = 1_000
 PASSES = 20
 """One that is written to faster than it can be copied is left after so many."""
 
@@ -107,7 +106,7 @@ class Move:
 
     async def _copy_log(self, until: LogState) -> None:
         """Up to a position. The keys go first: where this is stopped, those that miss are still known as missing."""
-        state = await self._target.log.state()
+        state = await self._target.log.complete()
         after = _NEVER
         while keys := await self._source.log.read_keys(after, state.last, PIECE):
             await self._target.log.write_keys([key for key in keys if key.position <= until.last])

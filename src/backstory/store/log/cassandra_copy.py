@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from backstory.model.ids import ActivityId, Position
-from backstory.store.copying import KeptActivity, KeptDeletion, KeptKey, LogState
+from backstory.store.copying import PIECE, KeptActivity, KeptDeletion, KeptKey, LogState
 from backstory.store.log.cassandra import (
     PUT_DELETION,
     PUT_NEWEST,
@@ -24,7 +24,9 @@ from backstory.store.log.cassandra import (
 from backstory.store.log.cassandra_buckets import Bucket
 from backstory.store.log.cassandra_walk import Row
 
-AT_ONCE = 64
+AT_ONCE = 128
+"""How many rows are under way at once."""
+
 NO_TAIL = -1
 """The copy brings keys before activities: the id's tail is looked up by its position."""
 
@@ -38,6 +40,10 @@ _PUT_KEY = (
 _SET_GENERATION = "UPDATE log_state SET value = ? WHERE installation = ? AND name = 'generation' IF EXISTS"
 
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
 class CassandraLogCopy:
     """See `store.copying.LogCopy`."""
 
@@ -45,6 +51,9 @@ class CassandraLogCopy:
         self._log = log
         self._session = log.session
         self._ids: list[ActivityId] = []
+        self._begun: frozenset[ActivityId] = (
+            frozenset()
+        )  # what an earlier run of this copy may have left half done
         self._deletions: list[KeptDeletion] = []
         self._keys: list[KeptKey] = []
 
@@ -70,6 +79,14 @@ class CassandraLogCopy:
             self._deletions[-1].position if self._deletions else 0,
         )
 
+    async def complete(self) -> LogState:
+        """See `LogCopy.complete`. The rows of a piece are written in any order, so its last ones may be there alone."""
+        generation, _, _ = await self.state()
+        self._begun = frozenset(self._ids)
+        activities = [each.position for each in self._ids[-PIECE - 1 : -PIECE]]
+        deletions = [each.position for each in self._deletions[-PIECE - 1 : -PIECE]]
+        return LogState(generation, *(max(each, default=0) for each in (activities, deletions)))
+
     async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
         """See `LogCopy.read_activities`."""
         if after == 0:
@@ -79,9 +96,7 @@ class CassandraLogCopy:
         while not found and start < len(self._ids):  # what was begun and never finished is passed over
             piece = self._ids[start : start + limit]
             start += len(piece)
-            for at in range(0, len(piece), AT_ONCE):
-                rows = await asyncio.gather(*(self._log.find_row(each) for each in piece[at : at + AT_ONCE]))
-                found.extend(_kept(row) for row in rows if row is not None)
+            found = [_kept(row) for row in await _each(self._log.find_row, piece) if row is not None]
         return found
 
     async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
@@ -106,12 +121,11 @@ class CassandraLogCopy:
 
     async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
         """See `LogCopy.write_activities`."""
-        for at in range(0, len(rows), AT_ONCE):
-            await asyncio.gather(*(self._write_activity(row) for row in rows[at : at + AT_ONCE]))
+        await _each(self._write_activity, rows)
 
     async def _write_activity(self, row: KeptActivity) -> None:
         activity_id = ActivityId(row.position, row.tail)
-        if await self._log.find_row(activity_id) is not None:
+        if activity_id in self._begun and await self._log.find_row(activity_id) is not None:
             return
         bucket = self._log.bucket_of(row.contact_key, row.timestamp)
         described = (row.source, row.name, row.object_type, row.actor_type)
@@ -120,8 +134,7 @@ class CassandraLogCopy:
 
     async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
         """See `LogCopy.write_deletions`."""
-        for at in range(0, len(rows), AT_ONCE):
-            await asyncio.gather(*(self._write_deletion(row) for row in rows[at : at + AT_ONCE]))
+        await _each(self._write_deletion, rows)
 
     async def _write_deletion(self, row: KeptDeletion) -> None:
         activity_id = ActivityId(row.deleted, row.tail)
@@ -138,8 +151,7 @@ class CassandraLogCopy:
 
     async def write_keys(self, rows: Sequence[KeptKey]) -> None:
         """See `LogCopy.write_keys`."""
-        for at in range(0, len(rows), AT_ONCE):
-            await asyncio.gather(*(self._write_key(row) for row in rows[at : at + AT_ONCE]))
+        await _each(self._write_key, rows)
 
     async def _write_key(self, row: KeptKey) -> None:
         key = (self._log.installation, row.hash, row.position, NO_TAIL, row.digest, row.expires)
@@ -152,6 +164,17 @@ class CassandraLogCopy:
         if state.last:
             await self._session.write(PUT_NEWEST, (name, state.last, state.last))
         self._log.adopt(state.generation, state.last)
+
+
+async def _each(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item]) -> list[Result]:
+    """Do something for each, so many at once; what came of each, in order."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: Item) -> Result:
+        async with gate:
+            return await work(item)
+
+    return await asyncio.gather(*map(one, items))
 
 
 def _kept(row: Row) -> KeptActivity:
