@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has no types
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.http.wire import ACTIVITIES
 from tests.support import publish_request, wait_until
@@ -150,6 +150,23 @@ def test_new_rows_wait_behind_a_pill_and_move_nothing(api: httpx.Client, open_pa
     gone = api.get(f"/api/v2/contacts/{answer['contact_id']}/activities").json()[0]["id"]
     api.delete(f"{ACTIVITIES}/{gone}")
     expect(page.locator(".days .row", has_text="Live 1")).to_have_count(0)
+
+
+def test_it_is_followed_however_late_a_script_comes(api: httpx.Client, open_page: Open) -> None:
+    """The extension that opens the stream comes when all else is done; htmx must not have begun without it."""
+    contact_id = a_story(api)
+    page = open_page()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/static/hx-sse*", hold)
+    page.goto(f"/contacts/{contact_id}", wait_until="commit")
+    until(page, "window.htmx != null")
+    page.evaluate("new Promise((done) => setTimeout(() => setTimeout(done)))")  # what htmx put off is done
+    with page.expect_request("**/timeline/stream**"):
+        held.pop().continue_()
 
 
 def test_everything_can_be_done_with_keys(api: httpx.Client, open_page: Open) -> None:
