@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,6 +69,11 @@ class BatchRequest(Struct, forbid_unknown_fields=True):
 
 _BATCH = msgspec.json.Decoder(BatchRequest)
 
+_MANY_COMMAS = 50_000
+"""From how many on a batch is counted before it is taken apart: 10 MiB have room for five million items."""
+
+_LINE = re.compile(rb"\S[^\n]*")
+
 
 async def publish(request: Request, services: Services) -> Response:
     """Publish one activity."""
@@ -120,7 +126,7 @@ def _arrival(request: Request, services: Services, key: str | None, place: str) 
 async def publish_batch(request: Request, services: Services) -> Response:
     """Publish many activities: the good ones are kept even where others are bad."""
     key = _idempotency_key(request)
-    items = _read_items(request)
+    items = read_items(request.body, request.content_type)
     admitted = [each async for each in _admit_items(request, services, items, key)]
     good = [each for each in admitted if isinstance(each, Publication)]
     published = await services.commit.publish(good) if good else []
@@ -135,21 +141,27 @@ async def publish_batch(request: Request, services: Services) -> Response:
     return Response(_ENCODER.encode({"results": answers}))
 
 
-def _read_items(request: Request) -> list[bytes]:
+def read_items(body: bytes, content_type: str) -> list[bytes]:
     """The items of a batch, each as its own text.
 
     Raises:
         FieldErrors, InvalidJson: the batch as a whole is at fault.
     """
-    items = _ndjson_items(request.body) if request.content_type == NDJSON_TYPE else _json_items(request.body)
+    items = _ndjson_items(body) if content_type == NDJSON_TYPE else _json_items(body)
     if len(items) > MAX_BATCH:
-        message = f"There are {len(items):,} items; at most {MAX_BATCH:,} are possible."
-        raise FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
+        raise _too_many_items()
     return items
+
+
+def _too_many_items() -> FieldErrors:
+    message = f"There are more than {MAX_BATCH:,} items, and no more are possible."
+    return FieldErrors([Fault("activities", message, Code.INVALID_VALUE)])
 
 
 def _json_items(body: bytes) -> list[bytes]:
     """The items of `{"activities": [...]}`, each as its own text."""
+    if body.count(b",") >= _MANY_COMMAS:
+        _check_count(body)
     try:
         batch = _BATCH.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -158,6 +170,40 @@ def _json_items(body: bytes) -> list[bytes]:
     if body.count(b'"activities"') > 1:  # cheap to see, and only then worth the full reading
         _refuse_twice(body)
     return items
+
+
+class _Counted:
+    """Stands for an item that was counted."""
+
+
+class _CountedBatch(Struct, forbid_unknown_fields=True):
+    activities: list[_Counted]
+
+
+def _check_count(body: bytes) -> None:
+    """Read a batch an item at a time, and no further than the first that is too many: nothing is kept of them.
+
+    Raises:
+        FieldErrors, InvalidJson: there are too many, or it is no batch. Of the latter only the first fault is told, for
+            a tree of the whole body is what this is to avoid.
+    """
+    counted = _Counted()
+    left = MAX_BATCH
+
+    def count(_type: type, _item: Any) -> _Counted:
+        nonlocal left
+        if left == 0:
+            raise _too_many_items()
+        left -= 1
+        return counted
+
+    try:
+        msgspec.json.decode(body, type=_CountedBatch, dec_hook=count)
+    except msgspec.ValidationError as error:
+        message = f"It is not a batch: {error}."
+        raise FieldErrors([Fault("body", message, Code.INVALID_VALUE)]) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
 
 
 def _refuse_twice(body: bytes) -> None:
@@ -189,8 +235,8 @@ def _batch_refusal(body: bytes) -> BackstoryError:
 
 
 def _ndjson_items(body: bytes) -> list[bytes]:
-    """One item a line; blank lines are passed over."""
-    return [line for line in body.split(b"\n") if line.strip()]
+    """One item a line; blank lines are passed over. No more are read than the first that is too many."""
+    return [line[0] for line in islice(_LINE.finditer(body), MAX_BATCH + 1)]
 
 
 async def _admit_items(
