@@ -523,8 +523,9 @@ def copy_command(source_url: str, target_url: str, source_log: str, target_log: 
 def export(contact_id: int, database: str | None) -> None:
     """Write everything that a contact did.
 
-    To standard output, one publish request a line, oldest first. The lines can be imported again. The export is
-    noted in the audit log.
+    To standard output, one publish request a line, oldest first, with what the contacts did that were merged with it.
+    The lines can be imported again; what Backstory itself notes on a timeline (tickets) cannot, and is left out. The
+    export is noted in the audit log.
     """
     from backstory.transfer import export_contact
 

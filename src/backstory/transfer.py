@@ -15,7 +15,15 @@ import msgspec
 from backstory.errors import BackstoryError, FieldErrors, OperatorError
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
-from backstory.model.activity import Activity, Body, Origin, Publication, Published, SentContact
+from backstory.model.activity import (
+    Activity,
+    Body,
+    Origin,
+    Publication,
+    Published,
+    SentContact,
+    is_reserved_source,
+)
 from backstory.model.contact import Contact
 from backstory.model.moment import now
 from backstory.model.page import Filters
@@ -205,38 +213,46 @@ def _skip_line(stream: BinaryIO, begun: bytes) -> int:
 
 
 async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: AuditEntry) -> int:
-    """Write a contact's activities, oldest first, one publish request a line; how many. Audited.
+    """Write what a person did, oldest first, one publish request a line; how many. Audited.
+
+    That is the timeline, of all contacts that were merged, whichever of them is asked for. Left out is what Backstory
+    itself noted there (tickets): its source is nobody's to import.
 
     Raises:
         OperatorError: there is no such contact.
     """
-    contact = await store.records.contact(contact_id)
-    if contact is None:
+    homes = await store.records.homes(contact_id)
+    if homes is None:
         raise OperatorError(f"there is no contact {contact_id}")
+    contact = await store.records.contact(homes.contact_id)
+    if contact is None:
+        raise OperatorError(f"there is no contact {homes.contact_id}")
     await store.records.audit(entry)
     activities: list[Activity] = []
     place = None
     while True:
-        page = await store.log.page([contact.key], Filters(), place, 1_000)
+        page = await store.log.page(homes.keys, Filters(), place, 1_000)
         activities.extend(page.activities)
         place = page.next
         if place is None:
             break
+    written = 0
     for activity in reversed(activities):
-        origin = await store.log.origin(activity.id)
+        body = _BODY.decode(activity.body)
+        origin = None if is_reserved_source(body.source.name) else await store.log.origin(activity.id)
         if origin is not None:
-            out.write(_request_line(activity, origin, contact))
+            out.write(_request_line(body, origin, contact))
+            written += 1
     out.flush()
-    return len(activities)
+    return written
 
 
 _BODY = msgspec.json.Decoder(Body)
 _ORIGIN = msgspec.json.Decoder(Origin)
 
 
-def _request_line(activity: Activity, origin: bytes, contact: Contact) -> bytes:
+def _request_line(body: Body, origin: bytes, contact: Contact) -> bytes:
     """An activity as the publish request that would make it, in any installation."""
-    body = _BODY.decode(activity.body)
     sent = {
         "id": body.external_id,
         "name": body.name,

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.test_commands import refused, run_here
 from tests.faults.load import check_sound, stored
+from tests.http.test_merges import merged
 from tests.http.test_publish import email, publish, unique
 from tests.http.wire import ACTIVITIES, Viewer
 from tests.support import Installation, publish_request, wait_until
@@ -233,6 +234,28 @@ def test_an_export_makes_the_same_contact_elsewhere(installation: Installation, 
     ]
     assert strip[0] == strip[1]
     assert context in after.content
+
+
+def test_an_export_has_the_whole_timeline_without_our_own_notes(
+    installation: Installation, tmp_path: Path
+) -> None:
+    one, two = email(), email()
+    with installation.start().client() as api:
+        old = publish(api, publish_request(name="old", timestamp="2020-01-01", contact={"email": one}))
+        new = publish(api, publish_request(name="new", timestamp="2021-01-01", contact={"email": two}))
+        ticket = {"subject": "Help", "description": "please", "email": two, "status": 2, "priority": 1}
+        api.post("/api/v2/tickets", json=ticket).raise_for_status()
+        kept, gone = new["contact_id"], old["contact_id"]
+        merged(api, kept, gone)
+        assert len(api.get(f"/api/v2/contacts/{kept}/activities").json()) > 2, "the ticket is there too"
+        exports = [installation.cli("export", "--contact", str(number)) for number in (kept, gone)]
+    assert exports[0].stdout == exports[1].stdout
+    assert "2 activities" in exports[0].stderr
+    lines = [json.loads(line) for line in exports[0].stdout.splitlines()]
+    assert [line["activity"]["name"] for line in lines] == ["old", "new"]
+    (tmp_path / "new").mkdir()
+    imported = Installation(tmp_path / "new").cli("import", "-", stdin=exports[0].stdout, check=False)
+    assert imported.returncode == 0, imported.stderr
 
 
 def test_what_an_export_refuses(installation: Installation) -> None:
