@@ -25,8 +25,13 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
     Raises:
         StorageError: one of them cannot be used, or the target is being served or no copy of the source.
     """
-    if source.database == target.database:
+    if source.database == target.database and source.activity_log == target.activity_log:
         raise StorageError("source and target are the same")
+    if source.database == target.database:
+        raise StorageError(
+            "source and target are in the same database: the log moves only with everything else, so name a second,"
+            " empty database as the target"
+        )
     if _is_served(target):
         raise StorageError("the target is being served: stop its server first")
     reading = _open(source, Ownership.NEVER)
@@ -73,6 +78,8 @@ def _asking(settings: Settings) -> Callable[[], bool]:
 def _is_served(settings: Settings) -> bool:
     if isinstance(settings.database, PostgresUrl):
         return run_apart(_has_listeners(settings.database))
+    if not settings.database.parent.is_dir():
+        raise StorageError(f"the folder {settings.database.parent} does not exist; make it first")
     try:
         with SqliteDatabase(settings.database).owning():
             return False

@@ -131,6 +131,10 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
     other = Installation(tmp_path / "other")
     assert "is not empty" in copy(installation.database_url, other.database_url).stderr
     assert "are the same" in copy(postgres_url, postgres_url).stderr
+    beside = copy(postgres_url, postgres_url, "--to-log", "cassandra://127.0.0.1/log")
+    assert "second, empty database" in " ".join(beside.stderr.split())
+    nowhere = f"sqlite:///{tmp_path / 'no' / 'folder.db'}"
+    assert "does not exist" in copy(installation.database_url, nowhere).stderr
     missing = f"sqlite:///{tmp_path / 'nothing.db'}"
     assert "there is no database" in copy(missing, postgres_url).stderr
     other.start()
