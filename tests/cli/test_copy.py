@@ -46,7 +46,11 @@ def fill(api: httpx.Client) -> tuple[int, str, str]:
     }
     api.post("/api/v2/tickets", json=ticket).raise_for_status()
     last = api.post("/api/v2/contacts", json={"name": "Last", "email": "last@example.com"}).json()
+    erased = publish(api, publish_request(id="erased", contact={"id": last["id"]}))
     api.delete(f"/api/v2/contacts/{last['id']}/hard_delete", params={"force": "true"})
+    wait_until(
+        lambda: api.get(f"{ACTIVITIES}/{erased['id']}").status_code == 404, what="the end of the erasing"
+    )
     return contact["id"], kept["id"], gone["id"]
 
 
@@ -77,6 +81,7 @@ def test_there_and_back(installation: Installation, postgres: PostgresServer, tm
         with moved.client() as api:
             assert api.get(f"/api/v2/contacts/{contact}/activities").json() == timeline
             assert publish(api, publish_request(id="kept"))["duplicate"]
+            assert publish(api, publish_request(id="erased"))["duplicate"]
             again = publish(api, publish_request(id="gone"))
             assert (again["id"], again["duplicate"]) == (gone, True)
             new = api.post("/api/v2/contacts", json={"name": "New", "email": "new@example.com"}).json()
@@ -170,6 +175,7 @@ def test_to_a_cluster_and_back(
     try:
         with moved.client() as api:
             assert api.get(f"/api/v2/contacts/{contact}/activities").json() == timeline
+            assert publish(api, publish_request(id="erased"))["duplicate"]
             for event, first in (("kept", kept), ("gone", gone)):
                 again = publish(api, publish_request(id=event))
                 assert (again["id"], again["duplicate"]) == (first, True)

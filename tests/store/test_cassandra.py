@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from backstory.errors import FieldErrors, SettingError, StorageError, Unavailable
@@ -21,10 +22,10 @@ from backstory.model.access import AuditEntry
 from backstory.model.activity import Activity, Actor, Object, Published, own_event
 from backstory.model.ids import first_position, new_contact_key
 from backstory.model.page import Filters, Place
-from backstory.store.cassandra import CassandraStore
+from backstory.store.cassandra import CassandraStore, take_lane
 from backstory.store.copying import KeptActivity
 from backstory.store.log import cassandra_buckets, cassandra_copy
-from backstory.store.log.cassandra import Appended, CassandraLog, Draft
+from backstory.store.log.cassandra import LANES, Appended, CassandraLog, Draft
 from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.log.cassandra_session import CassandraSession, agreed_clock, read_address
 from backstory.store.publish import NewRow
@@ -557,3 +558,20 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
     assert 0 < complete < kept[25].position
     await again.write_activities([row for row in kept if row.position > complete])
     assert await again.read_activities(0, 100) == kept
+
+
+async def test_no_two_processes_have_one_lane(postgres_url: str) -> None:
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        return await asyncpg.connect(postgres_url)
+
+    sessions = [await connect() for _ in range(LANES + 1)]
+    lanes = [await take_lane(session) for session in sessions]
+    assert sorted(lane for lane in lanes if lane is not None) == list(range(LANES))
+    assert lanes[-1] is None, "all are taken"
+    await sessions[5].close()
+    async with asyncio.timeout(10):  # the server ends a session a moment after it was told to
+        while (freed := await take_lane(sessions[-1])) is None:
+            await asyncio.sleep(0.01)
+    assert freed == lanes[5], "the lane of one that has ended is free"
+    for session in sessions:
+        await session.close()

@@ -30,7 +30,7 @@ from backstory.model.ids import ActivityId, ContactKey
 from backstory.model.moment import now
 from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, RecordsTransaction, StoreStats, TimelineRead
-from backstory.store.log.cassandra import Appended, CassandraLog, Known
+from backstory.store.log.cassandra import LANES, Appended, CassandraLog, Known
 from backstory.store.log.cassandra_session import read_address
 from backstory.store.log.postgres import LOCK
 from backstory.store.postgres import decide, resolve
@@ -53,10 +53,11 @@ _DAY = 86_400 * 1_000_000
 _CREATE_OUTBOX = """
 CREATE TABLE IF NOT EXISTS activity_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, noted bigint NOT NULL, event bytea NOT NULL
-);
-CREATE SEQUENCE IF NOT EXISTS activity_log_processes
+)
 """
-_COUNT_ME = "SELECT nextval('activity_log_processes')"
+_TAKE_LANE = f"""
+SELECT lane FROM generate_series(0, {LANES - 1}) AS lane WHERE pg_try_advisory_lock(4870020391872200000 + lane) LIMIT 1
+"""  # noqa: S608 - the number is ours
 _NOTE = "INSERT INTO activity_outbox (noted, event) VALUES ($1, $2)"
 _TAKE = f"SELECT id, event FROM activity_outbox ORDER BY id LIMIT {RELAY_PIECE} FOR UPDATE SKIP LOCKED"  # noqa: S608
 _BROUGHT = "DELETE FROM activity_outbox WHERE id = ANY ($1::bigint[])"
@@ -86,7 +87,8 @@ class CassandraStore:
         self.log = CassandraLog(read_address(log_url), self._audit, self._is_there)
         self._relay: asyncio.Task[None] | None = None
         self._ready_until = 0.0
-        self._has_lane = False
+        self._lane: asyncpg.Connection[asyncpg.Record] | None = None
+        self._taking_lane = asyncio.Lock()
         self._here: asyncpg.Connection[asyncpg.Record] | None = None
 
     def open(self) -> None:
@@ -162,11 +164,11 @@ class CassandraStore:
         return await self.records.contact_ids(keys) if keys else {}
 
     async def _take_lane(self) -> None:
-        """Before the first append: see `CassandraLog.set_lane`."""
-        if not self._has_lane:
-            async with self.database.connection() as connection:
-                self.log.set_lane(await connection.fetchval(_COUNT_ME))
-            self._has_lane = True
+        """Before an append: see `CassandraLog.set_lane`. It is ours as long as the session lives that holds it."""
+        async with self._taking_lane:
+            if self._lane is None or self._lane.is_closed():
+                self._lane = await self.database.session()
+                self.log.set_lane(await take_lane(self._lane))
 
     async def _resolve(
         self,
@@ -287,10 +289,17 @@ class CassandraStore:
         if self._relay is not None:
             self._relay.cancel()
             await asyncio.gather(self._relay, return_exceptions=True)
-        if self._here is not None:
-            self._here.terminate()
+        for session in (self._here, self._lane):
+            if session is not None:
+                session.terminate()
         await self.database.close()
         await self.log.close()
+
+
+async def take_lane(connection: asyncpg.Connection[asyncpg.Record]) -> int | None:
+    """A lane that no other process has, taken until the connection ends; None where all are taken."""
+    lane: int | None = await connection.fetchval(_TAKE_LANE)
+    return lane
 
 
 class _Noting:

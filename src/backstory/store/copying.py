@@ -36,12 +36,18 @@ class KeptActivity(NamedTuple):
 
 
 class KeptDeletion(NamedTuple):
-    """The trace of a deleted activity."""
+    """The trace of an activity that is gone.
+
+    Where its contact was erased its own position stands for the deletion's, and the contact is left out: `NOBODY`.
+    """
 
     position: Position
     contact_key: ContactKey
     deleted: Position
     tail: int
+
+
+NOBODY: ContactKey = b""
 
 
 class KeptKey(NamedTuple):
@@ -69,6 +75,9 @@ class LogState(NamedTuple):
 class LogCopy(Protocol):
     """A log, to be copied out of and into. Reads may be repeated; what is written twice is there once."""
 
+    in_order: bool
+    """Whether what comes later stands behind all before it, so that a copy can go on behind what it has."""
+
     async def state(self) -> LogState:
         """Where it is."""
 
@@ -84,11 +93,11 @@ class LogCopy(Protocol):
     async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
         """Keys of positions behind one, in the order of their hashes, behind a hash."""
 
-    async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
-        """Keep activities."""
+    async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
+        """Keep activities; how many were not there."""
 
-    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
-        """Keep deletions, and remove what they deleted."""
+    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> int:
+        """Keep deletions, and remove what they deleted; how many were not there."""
 
     async def write_keys(self, rows: Sequence[KeptKey]) -> None:
         """Keep keys, in the place of older ones with the same hash."""
@@ -128,6 +137,12 @@ _keys = sa.Table(
     sa.Column("digest", sa.LargeBinary),
     sa.Column("expires", sa.BigInteger),
 )
+_erased = sa.Table(  # SQLite's alone: what the others keep as a deletion without a contact
+    "erased",
+    _log,
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    sa.Column("tail", sa.BigInteger),
+)
 _state = sa.Table(
     "log_state", _log, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
 )
@@ -136,18 +151,28 @@ _state = sa.Table(
 class RelationalLogCopy:
     """A log that is kept beside the records, in tables of the same database."""
 
+    in_order = True
+
     def __init__(self, records: Records) -> None:
         self._records = records
 
     async def state(self) -> LogState:
         """See `LogCopy.state`."""
-        generation = sa.select(_state.c.value).where(_state.c.name == "generation").scalar_subquery()
-        newest = [
-            sa.select(sa.func.coalesce(sa.func.max(table.c.position), 0)).scalar_subquery()
-            for table in (_activities, _deletions)
-        ]
-        row = await self._records.read(lambda c: c.execute(sa.select(generation, *newest)).one())
-        return LogState(*row)
+        generation = sa.select(_state.c.value).where(_state.c.name == "generation")
+        newest = {
+            table: sa.select(sa.func.coalesce(sa.func.max(table.c.position), 0))
+            for table in (_activities, _deletions, _erased)
+        }
+
+        def work(connection: sa.Connection) -> LogState:
+            gone = [_deletions, _erased] if connection.dialect.name == "sqlite" else [_deletions]
+            return LogState(
+                connection.scalars(generation).one(),
+                connection.scalars(newest[_activities]).one(),
+                max(connection.scalars(newest[table]).one() for table in gone),
+            )
+
+        return await self._records.read(work)
 
     async def complete(self) -> LogState:
         """See `LogCopy.complete`: each piece is a transaction."""
@@ -162,29 +187,41 @@ class RelationalLogCopy:
 
     async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
         """See `LogCopy.read_deletions`."""
-        return [KeptDeletion(*row) for row in await self._read(_behind(_deletions, after, limit))]
+
+        def work(connection: sa.Connection) -> Sequence[Any]:
+            rows = connection.execute(_behind(_deletions, after, limit)).all()
+            if connection.dialect.name == "sqlite":
+                rows = [*rows, *connection.execute(_behind(_erased, after, limit)).all()]
+            return rows
+
+        rows = await self._records.read(work)
+        found = (KeptDeletion(*row) if len(row) > 2 else KeptDeletion(row[0], NOBODY, *row) for row in rows)
+        return sorted(found)[:limit]
 
     async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
         """See `LogCopy.read_keys`."""
         query = sa.select(_keys).where(_keys.c.hash > after, _keys.c.position > newer_than)
         return [KeptKey(*row) for row in await self._read(query.order_by(_keys.c.hash).limit(limit))]
 
-    async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
+    async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """See `LogCopy.write_activities`."""
-        values = [row._asdict() for row in rows]
-        await self._records.write(lambda t: insert_if_absent(t.records, _activities, values))
+        return await self._records.write(lambda t: _insert_new(t.records, _activities, rows))
 
-    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
+    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> int:
         """See `LogCopy.write_deletions`."""
 
-        def work(transaction: RecordsTransaction) -> None:
+        def work(transaction: RecordsTransaction) -> int:
             connection, gone = transaction.records, [row.deleted for row in rows]
             removed = connection.execute(_activities.delete().where(_activities.c.position.in_(gone)))
             if removed.rowcount:  # an index that was made of them is made anew
                 connection.execute(_state.update().where(_state.c.name == "index_rules").values(value=""))
-            insert_if_absent(connection, _deletions, [row._asdict() for row in rows])
+            if connection.dialect.name != "sqlite":
+                return _insert_new(connection, _deletions, rows)
+            erased = [row for row in rows if row.position == row.deleted]
+            deleted = [row for row in rows if row.position != row.deleted]
+            return _insert_new(connection, _erased, erased) + _insert_new(connection, _deletions, deleted)
 
-        await self._records.write(work)
+        return await self._records.write(work)
 
     async def write_keys(self, rows: Sequence[KeptKey]) -> None:
         """See `LogCopy.write_keys`."""
@@ -211,6 +248,19 @@ class RelationalLogCopy:
                 )
 
         await self._records.write(work)
+
+
+def _insert_new(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[KeptActivity] | Sequence[KeptDeletion]
+) -> int:
+    """Insert what is not there; how many that were."""
+    positions = [row.position for row in rows]
+    query = sa.select(table.c.position).where(table.c.position.in_(positions))
+    there = set(connection.scalars(query))
+    columns = table.c.keys()
+    new = [row._asdict() for row in rows if row.position not in there]
+    insert_if_absent(connection, table, [{name: row[name] for name in columns} for row in new])
+    return len(new)
 
 
 def _behind(table: sa.Table, after: Position, limit: int) -> sa.Select[Any]:

@@ -72,6 +72,7 @@ class Move:
         self._target = target
         self._show = show
         self._done = 0
+        self._served = False
 
     async def check_target(self) -> None:
         """Look whether the target may be written.
@@ -91,9 +92,16 @@ class Move:
         # From now on it is known whose copy it is, however early this is stopped.
         await self._target.log.adopt(ours)
 
-    async def run_pass(self) -> int:
-        """Copy what is missing; how many rows were written."""
-        before = self._done
+    async def run_pass(self, *, served: bool) -> int:
+        """Copy what is missing; how many rows were written.
+
+        Tables are read one after another, so of what is `served` meanwhile a row may be seen that belongs to one which
+        was not there yet when its table was read. Such are left to the next pass.
+
+        Raises:
+            StorageError: the target does not take what is there, though nobody changes it.
+        """
+        before, self._served = self._done, served
         until = await self._source.log.state()
         await self._copy_records()
         await self._copy_log(until)
@@ -108,23 +116,23 @@ class Move:
         """Up to a position. The keys go first: where this is stopped, those that miss are still known as missing."""
         state = await self._target.log.complete()
         after = _NEVER
-        while keys := await self._source.log.read_keys(after, state.last, PIECE):
+        known = state.activities if self._source.log.in_order else 0
+        while keys := await self._source.log.read_keys(after, known, PIECE):
             await self._target.log.write_keys([key for key in keys if key.position <= until.last])
             after = keys[-1].hash
             self._show(self._done, f"keys {after[:2].hex()}…")
-        position = state.activities
+        # Where later ones do not stand behind those before, and of what was deleted, all is looked at in every pass.
+        position = state.activities if self._source.log.in_order else 0
         while rows := await self._source.log.read_activities(position, PIECE):
             wanted = [row for row in rows if row.position <= until.last]
-            await self._target.log.write_activities(wanted)
-            self._advance(len(wanted), "activities")
+            self._advance(await self._target.log.write_activities(wanted), "activities")
             if len(wanted) < len(rows):
                 break
             position = rows[-1].position
-        position = state.deletions
+        position = 0
         while gone := await self._source.log.read_deletions(position, PIECE):
             deletions = [row for row in gone if row.position <= until.last]
-            await self._target.log.write_deletions(deletions)
-            self._advance(len(deletions), "deletions")
+            self._advance(await self._target.log.write_deletions(deletions), "deletions")
             if len(deletions) < len(gone):
                 break
             position = gone[-1].position
@@ -155,11 +163,10 @@ class Move:
             for key in gone:
                 transaction.records.execute(table.delete().where(_is(table, key)))
 
-        if gone:
-            await self._target.records.write(work)
+        if gone and await self._write(table, work):
             self._advance(len(gone), table.name)
-        for key in gone:
-            del theirs[key]
+            for key in gone:
+                del theirs[key]
 
     async def _write_changed(
         self, table: sa.Table, rows: Sequence[sa.Row[Any]], theirs: dict[tuple[Any, ...], bytes]
@@ -177,14 +184,19 @@ class Move:
             if missing:
                 transaction.records.execute(table.insert(), missing)
 
-        if not (missing or changed):
-            return
+        if (missing or changed) and await self._write(table, work):
+            self._advance(len(missing) + len(changed), table.name)
+
+    async def _write(self, table: sa.Table, work: Callable[[RecordsTransaction], None]) -> bool:
+        """Write to the target; False where that must wait for the next pass."""
         try:
             await self._target.records.write(work)
         except (IntegrityError, StorageError) as error:
+            if self._served:
+                return False
             message = f"{table.name} cannot be brought up to date ({error}); begin again with an empty target"
             raise StorageError(message) from error
-        self._advance(len(missing) + len(changed), table.name)
+        return True
 
     async def compare(self) -> list[tuple[Sum, Sum]]:
         """Every table's sums on both sides. Keys that have expired count on neither: they come and go."""
@@ -277,7 +289,7 @@ async def move(
     await moving.check_target()
     for _ in range(PASSES):
         served = is_served()  # asked before the pass: what is written during it is found by the next one
-        written = await moving.run_pass()
+        written = await moving.run_pass(served=served)
         if not served:
             return await moving.compare()
         if written < PIECE:

@@ -300,6 +300,14 @@ class PostgresDatabase:
         """A connection of its own, to listen and to hold a lock on. By its name others know that a server is here."""
         return await self._connect(**_PINNED, application_name=SERVER)
 
+    async def session(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, to hold a lock on.
+
+        Raises:
+            Unavailable: it cannot be had.
+        """
+        return await self._translated(partial(self._connect, **_PINNED))
+
     async def keep_time(
         self,
         connection: asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record],

@@ -276,9 +276,9 @@ class CassandraLog:
         self._generation = generation
         self._positions.last = max(self._positions.last, newest)
 
-    def set_lane(self, number: int) -> None:
-        """Which of the processes this is, counted by somebody who counts them all."""
-        self._positions.lane = number % LANES
+    def set_lane(self, lane: int | None) -> None:
+        """The lane that this process has to itself; None where there is none left: then it shares one."""
+        self._positions.lane = secrets.randbelow(LANES) if lane is None else lane
 
     async def ready(self) -> None:
         """Write something and read it.
@@ -412,6 +412,9 @@ class CassandraLog:
             return Unavailable("The activity log did not take it in time; send it again.", retry_after=2)
         except BackstoryError as error:
             return error
+        except Exception:  # the others of its group are kept all the same, so it must not fail them
+            log.exception("append_failed")
+            return Unavailable("It is not known whether this was kept. Send it again.", retry_after=2)
 
     async def _append_once(self, draft: Draft) -> Appended:
         found = await self.session.compare_and_set(CLAIM, (self.installation, *_claim_values(draft)))

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from backstory.model.ids import ActivityId, Position
-from backstory.store.copying import PIECE, KeptActivity, KeptDeletion, KeptKey, LogState
+from backstory.store.copying import NOBODY, PIECE, KeptActivity, KeptDeletion, KeptKey, LogState
 from backstory.store.log.cassandra import (
     PUT_DELETION,
     PUT_NEWEST,
@@ -47,6 +47,8 @@ Result = TypeVar("Result")
 class CassandraLogCopy:
     """See `store.copying.LogCopy`."""
 
+    in_order = False
+
     def __init__(self, log: CassandraLog) -> None:
         self._log = log
         self._session = log.session
@@ -65,7 +67,7 @@ class CassandraLogCopy:
     async def _read_ids(self) -> None:
         deletions = await self._scan(_SCAN_DELETIONS)
         gone = {(row[2], row[3]) for row in deletions}
-        self._deletions = sorted(KeptDeletion(*row) for row in deletions)
+        self._deletions = sorted(map(_deletion, deletions))
         ids = await self._scan(_SCAN_ACTIVITIES)
         self._ids = sorted(ActivityId(*row) for row in ids if tuple(row) not in gone)
 
@@ -119,24 +121,27 @@ class CassandraLogCopy:
                     break
         return found
 
-    async def write_activities(self, rows: Sequence[KeptActivity]) -> None:
+    async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """See `LogCopy.write_activities`."""
-        await _each(self._write_activity, rows)
+        return sum(await _each(self._write_activity, rows))
 
-    async def _write_activity(self, row: KeptActivity) -> None:
+    async def _write_activity(self, row: KeptActivity) -> bool:
+        """Whether it was not there."""
         activity_id = ActivityId(row.position, row.tail)
         if activity_id in self._begun and await self._log.find_row(activity_id) is not None:
-            return
+            return False
         bucket = self._log.bucket_of(row.contact_key, row.timestamp)
         described = (row.source, row.name, row.object_type, row.actor_type)
         draft = Draft(activity_id, bucket, row.timestamp, *described, row.body, row.origin, None, None, None)
         await self._log.store(draft, row.position)
+        return True
 
-    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> None:
+    async def write_deletions(self, rows: Sequence[KeptDeletion]) -> int:
         """See `LogCopy.write_deletions`."""
-        await _each(self._write_deletion, rows)
+        return sum(await _each(self._write_deletion, rows))
 
-    async def _write_deletion(self, row: KeptDeletion) -> None:
+    async def _write_deletion(self, row: KeptDeletion) -> bool:
+        """Whether it was not there."""
         activity_id = ActivityId(row.deleted, row.tail)
         there = await self._log.find_row(activity_id)
         name = self._log.installation
@@ -145,9 +150,11 @@ class CassandraLogCopy:
             await self._session.write(
                 PUT_WHERE, (name, *activity_id, *nowhere, 0, None, written(activity_id))
             )
-        await self._session.compare_and_set(PUT_DELETION, (name, *activity_id, row.contact_key, row.position))
+        deletion = (name, *activity_id, row.contact_key, row.position)
+        found = await self._session.compare_and_set(PUT_DELETION, deletion)
         if there is not None:
             await self._log.remove(there)
+        return found is None
 
     async def write_keys(self, rows: Sequence[KeptKey]) -> None:
         """See `LogCopy.write_keys`."""
@@ -175,6 +182,11 @@ async def _each(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
             return await work(item)
 
     return await asyncio.gather(*map(one, items))
+
+
+def _deletion(row: Sequence[Any]) -> KeptDeletion:
+    position, contact_key, deleted, tail = row
+    return KeptDeletion(position, NOBODY if position == deleted else contact_key, deleted, tail)
 
 
 def _kept(row: Row) -> KeptActivity:
