@@ -25,9 +25,9 @@ from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore, take_lane
 from backstory.store.copying import KeptActivity
 from backstory.store.log import cassandra_buckets, cassandra_copy
-from backstory.store.log.cassandra import LANES, Appended, CassandraLog, Draft
+from backstory.store.log.cassandra import LANES, PUT_ROW, Appended, CassandraLog, Draft
 from backstory.store.log.cassandra_copy import CassandraLogCopy
-from backstory.store.log.cassandra_session import CassandraSession, agreed_clock, read_address
+from backstory.store.log.cassandra_session import CassandraSession, Write, agreed_clock, read_address
 from backstory.store.publish import NewRow
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
@@ -536,19 +536,20 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
         KeptActivity(first + number, number, contact, NOON, "shop", "paid", None, "user", body, b"{}")
         for number in range(40)
     ]
-    copying, store = CassandraLogCopy(log), log.store
+    monkeypatch.setattr(cassandra_copy, "TOGETHER", 5)
+    copying, store_many = CassandraLogCopy(log), log.store_many
     await copying.complete()
     await copying.write_activities(kept[:20])
 
-    async def fail_once(draft: Draft, arrived: int) -> None:
-        if draft.id.position == kept[25].position:
+    async def fail_once(drafts: Sequence[Draft]) -> None:
+        if kept[25].position in [draft.id.position for draft in drafts]:
             raise Unavailable("cut off")
-        await store(draft, arrived)
+        await store_many(drafts)
 
-    monkeypatch.setattr(log, "store", fail_once)
+    monkeypatch.setattr(log, "store_many", fail_once)
     with pytest.raises(Unavailable):
         await copying.write_activities(kept[20:])
-    monkeypatch.setattr(log, "store", store)
+    monkeypatch.setattr(log, "store_many", store_many)
     async with asyncio.timeout(30):  # the others of the piece, some behind the one that failed
         while (await copying.state()).activities < kept[-1].position:
             await asyncio.sleep(0.01)
@@ -558,6 +559,42 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
     assert 0 < complete < kept[25].position
     await again.write_activities([row for row in kept if row.position > complete])
     assert await again.read_activities(0, 100) == kept
+
+
+async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
+    cassandra_cluster: CassandraCluster, log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off between what points at activities and their rows, in another bucket than a fresh process chooses."""
+    monkeypatch.setattr(cassandra_buckets, "FULL_ROWS", 8)
+    contact, body = new_contact_key(), b'{"name": "paid", "actor": {}, "source": {}}'
+    first = first_position(time.time_ns() // 1_000_000)
+    kept = [
+        KeptActivity(first + number, number, contact, NOON, "shop", "paid", None, "user", body, b"{}")
+        for number in range(30)
+    ]
+    copying, write_many = CassandraLogCopy(log), CassandraSession.write_many
+    await copying.complete()
+    await copying.write_activities(kept[:20])
+
+    async def crash(session: CassandraSession, writes: Sequence[Write]) -> None:
+        if any(text == PUT_ROW for text, _ in writes):
+            raise Unavailable("the process died here")
+        await write_many(session, writes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CassandraSession, "write_many", crash)
+        with pytest.raises(Unavailable):
+            await copying.write_activities(kept[20:])
+    other = open_log(cassandra_cluster, log.installation)
+    assert other.bucket_of(contact, NOON) != log.bucket_of(contact, NOON)
+    again = CassandraLogCopy(other)
+    await again.complete()
+    await again.write_activities(kept)
+    assert await again.read_activities(0, 100) == kept
+    assert [each.id.position for each in await whole(other, contact)] == [
+        each.position for each in reversed(kept)
+    ]
+    await other.close()
 
 
 async def test_no_two_processes_have_one_lane(postgres_url: str) -> None:

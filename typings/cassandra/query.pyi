@@ -29,7 +29,9 @@ class PreparedStatement(Statement):
     query_string: str
     def bind(self, values: Any) -> BoundStatement: ...
 
-class BoundStatement(Statement): ...
+class BoundStatement(Statement):
+    values: list[bytes | None]
+    routing_key: bytes
 
 tuple_factory: Callable[[list[str], list[Any]], list[tuple[Any, ...]]]
 dict_factory: Callable[[list[str], list[Any]], list[dict[str, Any]]]

@@ -28,7 +28,7 @@ from backstory.model.page import Filters, Page, Place
 from backstory.model.searched import read_refs
 from backstory.store.base import Arrivals, StreamPosition
 from backstory.store.log.cassandra_buckets import DEEPEST, Bucket, BucketChooser, Chosen, bucket_at
-from backstory.store.log.cassandra_session import CassandraAddress, CassandraSession
+from backstory.store.log.cassandra_session import CassandraAddress, CassandraSession, Write
 from backstory.store.log.cassandra_walk import Row, Span, walk
 from backstory.store.log.walk import Filling, Matcher, matcher
 from backstory.store.publish import NewRow
@@ -280,6 +280,10 @@ class CassandraLog:
         """The lane that this process has to itself; None where there is none left: then it shares one."""
         self._positions.lane = secrets.randbelow(LANES) if lane is None else lane
 
+    def write_alone(self) -> None:
+        """Be the only process that appends, so that a bucket is counted once."""
+        self._chooser.alone = True
+
     async def ready(self) -> None:
         """Write something and read it.
 
@@ -339,7 +343,7 @@ class CassandraLog:
             if not tails:
                 return None
             activity_id = activity_id._replace(tail=tails[0][0])
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         if where is None:
             return None
         row = await self._row(where[0], where[1], activity_id)
@@ -438,11 +442,11 @@ class CassandraLog:
         await self.session.write_together([self._pointer(draft), *self._key(draft)])
         await self._note_erased(draft.id, draft.bucket.owner, draft.hash)
 
-    def _pointer(self, draft: Draft) -> tuple[str, Sequence[Any]]:
+    def _pointer(self, draft: Draft) -> Write:
         where = (*draft.bucket, draft.timestamp, draft.hash)
         return PUT_WHERE, (self.installation, *draft.id, *where, draft.written)
 
-    def _key(self, draft: Draft) -> list[tuple[str, Sequence[Any]]]:
+    def _key(self, draft: Draft) -> list[Write]:
         if draft.hash is None:
             return []
         lifetime = 0 if draft.expires is None else _seconds_left(draft.expires)
@@ -451,25 +455,40 @@ class CassandraLog:
 
     async def store(self, draft: Draft, arrived: Position) -> None:
         """Write all that points at an activity, then its row."""
-        its = draft.bucket
-        buckets = {its}
-        writes: list[tuple[str, Sequence[Any]]] = []
-        for owner in self._terms(draft.source, draft.name, draft.object_type, draft.body):
-            bucket, new, _ = self._choose("postings", owner, draft.timestamp)
-            if new:
-                buckets.add(bucket)
-            writes.append((PUT_POSTING, (*bucket, *draft.place, *its, draft.written)))
-        writes.append(self._pointer(draft))
-        writes.append((PUT_ARRIVAL, _arrival(its, arrived, draft.id, draft.timestamp, deleted=False)))
-        writes.extend(self._key(draft))
+        pointers, new_buckets = self._pointers([draft], arrived)
+        await self.session.write_together(pointers)
+        self._chooser.registered(new_buckets)
+        await self.session.write(*_row_of(draft))
+
+    async def store_many(self, drafts: Sequence[Draft]) -> None:
+        """The same for many that arrived when their ids say, with few requests."""
+        pointers, new_buckets = self._pointers(drafts, None)
+        await self.session.write_many(pointers)
+        self._chooser.registered(new_buckets)
+        await self.session.write_many([_row_of(draft) for draft in drafts])
+
+    def _pointers(
+        self, drafts: Sequence[Draft], arrived: Position | None
+    ) -> tuple[list[Write], list[Bucket]]:
+        """All that points at some activities, and the buckets that are registered with it."""
+        known_since = self._positions.now() - (KNOWN_SECONDS * 1000 << 12)
+        buckets = {draft.bucket for draft in drafts}
+        writes: list[Write] = []
+        for draft in drafts:
+            for owner in self._terms(draft.source, draft.name, draft.object_type, draft.body):
+                bucket, new, _ = self._choose("postings", owner, draft.timestamp)
+                if new:
+                    buckets.add(bucket)
+                writes.append((PUT_POSTING, (*bucket, *draft.place, *draft.bucket, draft.written)))
+            writes.append(self._pointer(draft))
+            when = draft.id.position if arrived is None else arrived
+            if when > known_since:
+                arrival = _arrival(draft.bucket, when, draft.id, draft.timestamp, deleted=False)
+                writes.append((PUT_ARRIVAL, arrival))
+            writes.extend(self._key(draft))
         new_buckets = [each for each in buckets if not self._chooser.is_registered(each)]
         writes.extend((PUT_BUCKET, each) for each in new_buckets)
-        await self.session.write_together(writes)
-        self._chooser.registered(new_buckets)
-        described = (draft.source, draft.name, draft.object_type, draft.actor_type)
-        await self.session.write(
-            PUT_ROW, (*its, *draft.place, *described, draft.body, draft.origin, draft.written)
-        )
+        return writes, new_buckets
 
     def _choose(self, table: str, owner: bytes, timestamp: Microseconds) -> Chosen:
         chosen = self._chooser.choose(owner, timestamp)
@@ -510,7 +529,8 @@ class CassandraLog:
 
     # Reading.
 
-    async def _where(self, activity_id: ActivityId) -> tuple[Bucket, Microseconds, bytes | None] | None:
+    async def where(self, activity_id: ActivityId) -> tuple[Bucket, Microseconds, bytes | None] | None:
+        """Where an activity is, or was or was to be; with its idempotency hash, if any."""
         rows = await self.session.read(GET_WHERE, (self.installation, *activity_id))
         if not rows:
             return None
@@ -523,7 +543,7 @@ class CassandraLog:
 
     async def find_row(self, activity_id: ActivityId) -> Row | None:
         """An activity as it is kept; None where there is none."""
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         return None if where is None else await self._row(where[0], where[1], activity_id)
 
     async def get(self, activity_id: ActivityId) -> Activity | None:
@@ -661,7 +681,7 @@ class CassandraLog:
 
     async def delete(self, activity_id: ActivityId, entry: AuditEntry) -> Deletion | None:
         """See `ActivityLog.delete`. Audited before anything is removed: after a crash rather twice than never."""
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         row = None if where is None else await self._row(where[0], where[1], activity_id)
         if where is None or row is None:
             return None
@@ -684,7 +704,7 @@ class CassandraLog:
     async def remove(self, row: Row) -> None:
         """Remove an activity and what leads to it."""
         activity_id = ActivityId(*row[1:3])
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         assert where is not None, "it was written before the row"
         await self._blank_claim(where[2])
         await self.session.write(DROP_ROW, (written(activity_id) + 1, *where[0], row[0], *activity_id))
@@ -724,7 +744,7 @@ class CassandraLog:
     async def _erase(self, row: Row) -> None:
         """All of an activity but its row, which goes with those beside it."""
         activity_id = ActivityId(*row[1:3])
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         async with self._gate:
             await self._note_erased(activity_id, row[3], where[2] if where else None)
             await self._drop_pointers(row)
@@ -734,7 +754,7 @@ class CassandraLog:
         arrived, position, tail, _, owner, *rest = arrival
         activity_id = ActivityId(position, tail)
         bucket, timestamp = Bucket(owner, *rest[:3]), rest[3]
-        where = await self._where(activity_id)
+        where = await self.where(activity_id)
         row = await self._row(bucket, timestamp, activity_id)
         after = written(activity_id) + 1
         async with self._gate:
@@ -823,6 +843,11 @@ def _arrival(
 ) -> tuple[Any, ...]:
     where = (bucket.owner, _slot(arrived), arrived, *activity_id)
     return (*where, deleted, *bucket[1:], timestamp, written(activity_id))
+
+
+def _row_of(draft: Draft) -> Write:
+    described = (draft.source, draft.name, draft.object_type, draft.actor_type)
+    return PUT_ROW, (*draft.bucket, *draft.place, *described, draft.body, draft.origin, draft.written)
 
 
 def _seconds_left(moment: Microseconds) -> int:

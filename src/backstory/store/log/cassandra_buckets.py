@@ -63,6 +63,7 @@ class BucketChooser:
     """Chooses buckets, and remembers how full they are. What it forgot it learns again by counting."""
 
     def __init__(self) -> None:
+        self.alone = False
         self._rows: OrderedDict[Bucket, int] = OrderedDict()
         self._registered: set[Bucket] = set()
         self._parts: dict[tuple[bytes, Microseconds], int] = {}
@@ -94,7 +95,7 @@ class BucketChooser:
         self._rows.move_to_end(bucket)
         if len(self._rows) > REMEMBERED:
             self._registered.discard(self._rows.popitem(last=False)[0])
-        recount = rows + 1 == FIRST_COUNT_ROWS or (rows + 1) % RECOUNT_ROWS == 0
+        recount = rows + 1 == FIRST_COUNT_ROWS or (not self.alone and (rows + 1) % RECOUNT_ROWS == 0)
         return Chosen(bucket, bucket not in self._registered, recount)
 
     def learn(self, bucket: Bucket, rows: int) -> None:

@@ -27,6 +27,9 @@ from backstory.store.log.cassandra_walk import Row
 AT_ONCE = 128
 """How many rows are under way at once."""
 
+TOGETHER = 250
+"""So many activities are written with the same requests. While the cluster is at it, the next ones are prepared."""
+
 NO_TAIL = -1
 """The copy brings keys before activities: the id's tail is looked up by its position."""
 
@@ -51,6 +54,7 @@ class CassandraLogCopy:
 
     def __init__(self, log: CassandraLog) -> None:
         self._log = log
+        self._log.write_alone()
         self._session = log.session
         self._ids: list[ActivityId] = []
         self._begun: frozenset[ActivityId] = (
@@ -123,18 +127,20 @@ class CassandraLogCopy:
 
     async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """See `LogCopy.write_activities`."""
-        return sum(await _each(self._write_activity, rows))
+        drafts = [draft for draft in await _each(self._draft, rows) if draft is not None]
+        parts = [drafts[at : at + TOGETHER] for at in range(0, len(drafts), TOGETHER)]
+        await asyncio.gather(*map(self._log.store_many, parts))
+        return len(drafts)
 
-    async def _write_activity(self, row: KeptActivity) -> bool:
-        """Whether it was not there."""
+    async def _draft(self, row: KeptActivity) -> Draft | None:
+        """What is to be stored; None where it is there. What was begun goes where that which points at it leads."""
         activity_id = ActivityId(row.position, row.tail)
-        if activity_id in self._begun and await self._log.find_row(activity_id) is not None:
-            return False
-        bucket = self._log.bucket_of(row.contact_key, row.timestamp)
+        where = await self._log.where(activity_id) if activity_id in self._begun else None
+        if where is not None and await self._log.find_row(activity_id) is not None:
+            return None
+        bucket = where[0] if where is not None else self._log.bucket_of(row.contact_key, row.timestamp)
         described = (row.source, row.name, row.object_type, row.actor_type)
-        draft = Draft(activity_id, bucket, row.timestamp, *described, row.body, row.origin, None, None, None)
-        await self._log.store(draft, row.position)
-        return True
+        return Draft(activity_id, bucket, row.timestamp, *described, row.body, row.origin, None, None, None)
 
     async def write_deletions(self, rows: Sequence[KeptDeletion]) -> int:
         """See `LogCopy.write_deletions`."""
@@ -158,11 +164,11 @@ class CassandraLogCopy:
 
     async def write_keys(self, rows: Sequence[KeptKey]) -> None:
         """See `LogCopy.write_keys`."""
-        await _each(self._write_key, rows)
+        await self._session.write_many([(_PUT_KEY, self._key(row)) for row in rows])
 
-    async def _write_key(self, row: KeptKey) -> None:
+    def _key(self, row: KeptKey) -> tuple[Any, ...]:
         key = (self._log.installation, row.hash, row.position, NO_TAIL, row.digest, row.expires)
-        await self._session.write(_PUT_KEY, (*key, written(ActivityId(row.position, 0))))
+        return (*key, written(ActivityId(row.position, 0)))
 
     async def adopt(self, state: LogState) -> None:
         """See `LogCopy.adopt`."""

@@ -12,10 +12,10 @@ import logging
 import ssl
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import cassandra
@@ -35,6 +35,7 @@ from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessa
 from cassandra.query import (
     BatchStatement,
     BatchType,
+    BoundStatement,
     PreparedStatement,
     SimpleStatement,
     Statement,
@@ -63,7 +64,22 @@ CLOCKS = 5
 CLOCK_SECONDS = 1.0
 CLOCK_TOLERANCE = 1.0
 
+
+class Limit(NamedTuple):
+    """How much a batch may hold at most: rows, and bytes of their values."""
+
+    statements: int
+    size: int
+
+
+PARTITION_BATCH = Limit(1_000, 65_536)
+MIXED_BATCH = Limit(24, 4_096)
+"""A node warns of batches over several partitions with 5 KiB, and refuses those with 50."""
+
+BATCHES_AT_ONCE = 16
+
 _CAS = "compare and set"
+_BULK = "bulk"
 _FORM = "cassandra://[USER:PASSWORD@]HOST[:PORT][,HOST...]/KEYSPACE[?OPTIONS]"
 _CONSISTENCIES = {"local_quorum": ConsistencyLevel.LOCAL_QUORUM, "quorum": ConsistencyLevel.QUORUM}
 _OPTIONS = ("dc", "consistency", "replication", "installation", "tls")
@@ -74,6 +90,9 @@ _NOT_NOW = (
 )
 
 _CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
+
+Write = tuple[str, Sequence[Any]]
+"""A statement and its values."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -190,6 +209,7 @@ class CassandraSession:
         self._cluster: Cluster | None = None
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
+        self._many = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     def open(self) -> None:
         """Connect, and bring the keyspace and its tables where they are missing.
@@ -225,12 +245,13 @@ class CassandraSession:
             {
                 EXEC_PROFILE_DEFAULT: self._profile(tuple_factory, SPECULATE_SECONDS),
                 _CAS: self._profile(dict_factory, CAS_SPECULATE_SECONDS),
+                _BULK: self._profile(tuple_factory, None),
             },
         )
         self._session = self._cluster.connect()
         self._session.default_fetch_size = None  # every query says how many rows it wants
 
-    def _profile(self, rows: Callable[..., Any], speculate: float) -> ExecutionProfile:
+    def _profile(self, rows: Callable[..., Any], speculate: float | None) -> ExecutionProfile:
         consistency = _CONSISTENCIES[self.address.consistency]
         local = self.address.consistency == "local_quorum"
         return ExecutionProfile(
@@ -241,7 +262,9 @@ class CassandraSession:
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL if local else ConsistencyLevel.SERIAL,
             request_timeout=ATTEMPT_SECONDS,
             row_factory=rows,
-            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(speculate, 2),
+            speculative_execution_policy=None
+            if speculate is None
+            else ConstantSpeculativeExecutionPolicy(speculate, 2),
         )
 
     @property
@@ -354,13 +377,40 @@ class CassandraSession:
         """Write something; it is durable on a quorum."""
         await self._run(self.statement(text).bind(values), WRITE_SECONDS)
 
-    async def write_together(self, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    async def write_together(self, writes: Sequence[Write]) -> None:
         """Write several small rows with one request; they are durable when it returns, not all at one moment."""
+        await self._write_batch([self.statement(text).bind(values) for text, values in writes])
+
+    async def write_many(self, writes: Sequence[Write]) -> None:
+        """Write any number of rows, in no order, with few requests: what goes into one partition together.
+
+        To a node that is one change, however many rows it has. What is alone in its partition shares a request, too;
+        the node then has as many changes, and takes no more than a small number of bytes.
+        """
+        partitions: dict[tuple[str, bytes], list[BoundStatement]] = {}
+        for text, values in writes:
+            bound = self.statement(text).bind(values)
+            partitions.setdefault((text, bound.routing_key), []).append(bound)
+        alone = [rows[0] for rows in partitions.values() if len(rows) == 1]
+        batches = [*_divide(alone, MIXED_BATCH)]
+        for rows in partitions.values():
+            if len(rows) > 1:
+                batches.extend(_divide(rows, PARTITION_BATCH))
+
+        async def send(batch: Sequence[BoundStatement]) -> None:
+            async with self._many:
+                await self._write_batch(batch, _BULK)
+
+        await asyncio.gather(*map(send, batches))
+
+    async def _write_batch(
+        self, statements: Sequence[BoundStatement], profile: object = EXEC_PROFILE_DEFAULT
+    ) -> None:
         batch = BatchStatement(BatchType.UNLOGGED)
         batch.is_idempotent = True
-        for text, values in writes:
-            batch.add(self.statement(text).bind(values))
-        await self._run(batch, WRITE_SECONDS)
+        for statement in statements:
+            batch.add(statement)
+        await self._run(batch, WRITE_SECONDS, profile)
 
     async def compare_and_set(self, text: str, values: Sequence[Any]) -> dict[str, Any] | None:
         """Write if the condition holds; None where it did, else what is there.
@@ -410,6 +460,21 @@ class CassandraSession:
         if self._cluster is not None:
             self._cluster.shutdown()
         self._cluster = self._session = None
+
+
+def _divide(statements: Sequence[BoundStatement], most: Limit) -> Iterator[list[BoundStatement]]:
+    """Batches of a bounded size, in order; what is larger by itself is alone."""
+    batch: list[BoundStatement] = []
+    size = 0
+    for statement in statements:
+        its = sum(len(value) for value in statement.values if value is not None)
+        if batch and (len(batch) == most.statements or size + its > most.size):
+            yield batch
+            batch, size = [], 0
+        batch.append(statement)
+        size += its
+    if batch:
+        yield batch
 
 
 def _hand_over(
