@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import asyncpg
 
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
 from backstory.store.cassandra import CassandraStore
-from backstory.store.copying import RelationalLogCopy
+from backstory.store.copying import RelationalLogCopy, contact_keys
 from backstory.store.log.cassandra_copy import CassandraLogCopy
+from backstory.store.log.cassandra_session import read_address
 from backstory.store.moving import Show, Side, Sum, move
 from backstory.store.postgres import PostgresStore
 from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
@@ -32,6 +34,8 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
             "source and target are in the same database: the log moves only with everything else, so name a second,"
             " empty database as the target"
         )
+    if _share_keyspace(source, target):
+        raise StorageError("source and target have their logs in the same keyspace: name another, empty one")
     if _is_served(target):
         raise StorageError("the target is being served: stop its server first")
     reading = _open(source, Ownership.NEVER)
@@ -46,6 +50,14 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
             await writing.close()
     finally:
         await reading.close()
+
+
+def _share_keyspace(source: Settings, target: Settings) -> bool:
+    """Whether both logs would be one: rows are kept by contact, and a copy has the same contacts."""
+    if source.activity_log is None or target.activity_log is None:
+        return False
+    ours, theirs = read_address(source.activity_log.url), read_address(target.activity_log.url)
+    return ours.keyspace == theirs.keyspace and not set(ours.hosts).isdisjoint(theirs.hosts)
 
 
 def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresStore | CassandraStore:
@@ -66,7 +78,7 @@ def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresSto
 
 def _side(store: SqliteStore | PostgresStore | CassandraStore) -> Side:
     if isinstance(store, CassandraStore):
-        return Side(store.records, CassandraLogCopy(store.log))
+        return Side(store.records, CassandraLogCopy(store.log, partial(contact_keys, store.records)))
     return Side(store.records, RelationalLogCopy(store.records))
 
 

@@ -138,6 +138,9 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
     assert "are the same" in copy(postgres_url, postgres_url).stderr
     beside = copy(postgres_url, postgres_url, "--to-log", "cassandra://127.0.0.1/log")
     assert "second, empty database" in " ".join(beside.stderr.split())
+    logs = [f"cassandra://127.0.0.1/log?installation={name}" for name in ("old", "new")]
+    keyspace = copy(postgres_url, f"{postgres_url}2", "--from-log", logs[0], "--to-log", logs[1])
+    assert "in the same keyspace" in keyspace.stderr
     nowhere = f"sqlite:///{tmp_path / 'no' / 'folder.db'}"
     assert "does not exist" in copy(installation.database_url, nowhere).stderr
     missing = f"sqlite:///{tmp_path / 'nothing.db'}"

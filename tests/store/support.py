@@ -20,6 +20,7 @@ from backstory.model.moment import now, parse_moment
 from backstory.model.page import Filters, Place
 from backstory.store.base import Store
 from backstory.store.cassandra import CassandraStore
+from backstory.store.copying import EVERYTHING, KeptActivity, LogCopy
 
 PRINCIPAL = Principal(1, 1, Role.ADMIN, frozenset(), None)
 ENTRY = AuditEntry(0, "test", "test", "test", "test")
@@ -145,3 +146,8 @@ async def found_by_words(
     if finds_words_across(store):
         return await found(store, filters, limit=limit)
     return await timeline(store, [await home_of(store, published)], filters, limit=limit)
+
+
+async def kept_in(log: LogCopy) -> list[KeptActivity]:
+    """All activities of a log, as they are kept, in the order of their positions."""
+    return sorted([row async for rows in log.activities(0, EVERYTHING) for row in rows])

@@ -20,7 +20,7 @@ from backstory.helpdesk.files import AttachmentFiles
 from backstory.live.hub import MAX_QUEUED, Hub, Signal
 from backstory.model.access import AuditEntry
 from backstory.model.activity import Activity, Actor, Object, Published, own_event
-from backstory.model.ids import first_position, new_contact_key
+from backstory.model.ids import ActivityId, first_position, new_contact_key
 from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore, take_lane
 from backstory.store.copying import KeptActivity
@@ -31,7 +31,7 @@ from backstory.store.log.cassandra_session import CassandraSession, Write, agree
 from backstory.store.publish import NewRow
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
-from tests.store.support import ENTRY, NOON, home_of, publication, publish_one
+from tests.store.support import ENTRY, NOON, home_of, kept_in, publication, publish_one
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
@@ -473,7 +473,10 @@ async def read_row(store: CassandraStore, published: Published) -> list[Activity
 
 def traces(store: CassandraStore, contact: bytes) -> list[object]:
     """What is left of a contact's texts, and what leads to them."""
-    scan = store.log.session.scan
+
+    def scan(text: str) -> list[tuple[object, ...]]:
+        return list(store.log.session.session.execute(text, timeout=60).all())
+
     claims = scan("SELECT contact, body, origin, source, name, actor_type FROM claims")
     return [
         *(row for row in claims if row[0] == contact and set(row[1:]) != {None}),
@@ -526,6 +529,15 @@ async def test_what_was_noted_for_the_log_goes_with_its_contact(
 # A copy into it (`backstory copy`).
 
 
+def copy_of(log: CassandraLog, contact: bytes) -> CassandraLogCopy:
+    """A copy of or into a log with one contact."""
+
+    async def contacts() -> frozenset[bytes]:
+        return frozenset([contact])
+
+    return CassandraLogCopy(log, contacts)
+
+
 async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
     log: CassandraLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -537,7 +549,7 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
         for number in range(40)
     ]
     monkeypatch.setattr(cassandra_copy, "TOGETHER", 5)
-    copying, store_many = CassandraLogCopy(log), log.store_many
+    copying, store_many = copy_of(log, contact), log.store_many
     await copying.complete()
     await copying.write_activities(kept[:20])
 
@@ -551,14 +563,14 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
         await copying.write_activities(kept[20:])
     monkeypatch.setattr(log, "store_many", store_many)
     async with asyncio.timeout(30):  # the others of the piece, some behind the one that failed
-        while (await copying.state()).activities < kept[-1].position:
+        while await log.get(ActivityId(kept[-1].position, kept[-1].tail)) is None:
             await asyncio.sleep(0.01)
 
-    again = CassandraLogCopy(log)
-    complete = (await again.complete()).activities
+    again = copy_of(log, contact)
+    complete = await again.complete()
     assert 0 < complete < kept[25].position
     await again.write_activities([row for row in kept if row.position > complete])
-    assert await again.read_activities(0, 100) == kept
+    assert await kept_in(again) == kept
 
 
 async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
@@ -572,7 +584,7 @@ async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
         KeptActivity(first + number, number, contact, NOON, "shop", "paid", None, "user", body, b"{}")
         for number in range(30)
     ]
-    copying, write_many = CassandraLogCopy(log), CassandraSession.write_many
+    copying, write_many = copy_of(log, contact), CassandraSession.write_many
     await copying.complete()
     await copying.write_activities(kept[:20])
 
@@ -587,10 +599,10 @@ async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
             await copying.write_activities(kept[20:])
     other = open_log(cassandra_cluster, log.installation)
     assert other.bucket_of(contact, NOON) != log.bucket_of(contact, NOON)
-    again = CassandraLogCopy(other)
+    again = copy_of(other, contact)
     await again.complete()
     await again.write_activities(kept)
-    assert await again.read_activities(0, 100) == kept
+    assert await kept_in(again) == kept
     assert [each.id.position for each in await whole(other, contact)] == [
         each.position for each in reversed(kept)
     ]

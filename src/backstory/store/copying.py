@@ -5,7 +5,8 @@ Records need no interface of their own: every engine runs the same queries on th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -18,6 +19,9 @@ from backstory.store.records.writing import insert_if_absent
 
 PIECE = 1_000
 """So many rows at most are read and written at a time."""
+
+EVERYTHING: Position = (1 << 63) - 1
+"""Nothing is behind this position."""
 
 
 class KeptActivity(NamedTuple):
@@ -60,38 +64,36 @@ class KeptKey(NamedTuple):
 
 
 class LogState(NamedTuple):
-    """Where a log is: its generation, and the newest position of an activity and of a deletion (0 for none)."""
+    """Where a log is: its generation, and a position that nothing in it is behind (0 where there is nothing)."""
 
     generation: str
-    activities: Position
-    deletions: Position
-
-    @property
-    def last(self) -> Position:
-        """The newest position."""
-        return max(self.activities, self.deletions)
+    last: Position
 
 
 class LogCopy(Protocol):
-    """A log, to be copied out of and into. Reads may be repeated; what is written twice is there once."""
+    """A log, to be copied out of and into. Reads may be repeated; what is written twice is there once.
+
+    What is read comes a piece at a time: what has a position behind one, and not behind another.
+    """
 
     in_order: bool
-    """Whether what comes later stands behind all before it, so that a copy can go on behind what it has."""
+    """Whether what comes later stands behind all before it, and is read in order: so that a copy can go on behind what
+    it has."""
 
     async def state(self) -> LogState:
         """Where it is."""
 
-    async def complete(self) -> LogState:
-        """Up to where a copy into it misses nothing, wherever it was cut off."""
+    async def complete(self) -> Position:
+        """Up to which activity a copy into it misses none, wherever it was cut off."""
 
-    async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
-        """Activities behind a position, in order."""
+    def activities(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptActivity]]:
+        """Activities."""
 
-    async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
-        """Deletions behind a position, in order."""
+    def deletions(self, until: Position) -> AsyncIterator[Sequence[KeptDeletion]]:
+        """Deletions."""
 
-    async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
-        """Keys of positions behind one, in the order of their hashes, behind a hash."""
+    def keys(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptKey]]:
+        """Keys of activities."""
 
     async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """Keep activities; how many were not there."""
@@ -159,49 +161,50 @@ class RelationalLogCopy:
     async def state(self) -> LogState:
         """See `LogCopy.state`."""
         generation = sa.select(_state.c.value).where(_state.c.name == "generation")
-        newest = {
-            table: sa.select(sa.func.coalesce(sa.func.max(table.c.position), 0))
-            for table in (_activities, _deletions, _erased)
-        }
 
         def work(connection: sa.Connection) -> LogState:
-            gone = [_deletions, _erased] if connection.dialect.name == "sqlite" else [_deletions]
-            return LogState(
-                connection.scalars(generation).one(),
-                connection.scalars(newest[_activities]).one(),
-                max(connection.scalars(newest[table]).one() for table in gone),
-            )
+            tables = [_activities, _deletions, *([_erased] if connection.dialect.name == "sqlite" else [])]
+            newest = (connection.scalar(sa.select(sa.func.max(table.c.position))) for table in tables)
+            return LogState(connection.scalars(generation).one(), max(each or 0 for each in newest))
 
         return await self._records.read(work)
 
-    async def complete(self) -> LogState:
+    async def complete(self) -> Position:
         """See `LogCopy.complete`: each piece is a transaction."""
-        return await self.state()
+        newest = sa.select(sa.func.coalesce(sa.func.max(_activities.c.position), 0))
+        return await self._records.read(lambda c: c.scalars(newest).one())
 
-    async def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
-        return await self._records.read(lambda c: c.execute(query).all())
+    async def activities(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptActivity]]:
+        """See `LogCopy.activities`."""
+        while rows := await self._records.read(partial(_select, _activities, after, until)):
+            yield [KeptActivity(*row) for row in rows]
+            after = rows[-1].position
 
-    async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
-        """See `LogCopy.read_activities`."""
-        return [KeptActivity(*row) for row in await self._read(_behind(_activities, after, limit))]
+    async def deletions(self, until: Position) -> AsyncIterator[Sequence[KeptDeletion]]:
+        """See `LogCopy.deletions`."""
 
-    async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
-        """See `LogCopy.read_deletions`."""
-
-        def work(connection: sa.Connection) -> Sequence[Any]:
-            rows = connection.execute(_behind(_deletions, after, limit)).all()
+        def work(connection: sa.Connection, after: Position) -> list[KeptDeletion]:
+            found = [KeptDeletion(*row) for row in _select(_deletions, after, until, connection)]
             if connection.dialect.name == "sqlite":
-                rows = [*rows, *connection.execute(_behind(_erased, after, limit)).all()]
-            return rows
+                erased = _select(_erased, after, until, connection)
+                found.extend(KeptDeletion(row.position, NOBODY, *row) for row in erased)
+            return sorted(found)[:PIECE]
 
-        rows = await self._records.read(work)
-        found = (KeptDeletion(*row) if len(row) > 2 else KeptDeletion(row[0], NOBODY, *row) for row in rows)
-        return sorted(found)[:limit]
+        after = 0
+        while rows := await self._records.read(partial(work, after=after)):
+            yield rows
+            after = rows[-1].position
 
-    async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
-        """See `LogCopy.read_keys`."""
-        query = sa.select(_keys).where(_keys.c.hash > after, _keys.c.position > newer_than)
-        return [KeptKey(*row) for row in await self._read(query.order_by(_keys.c.hash).limit(limit))]
+    async def keys(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptKey]]:
+        """See `LogCopy.keys`. In the order of their hashes, which is that of their index."""
+        query = sa.select(_keys).where(_keys.c.position > after, _keys.c.position <= until)
+        query = query.order_by(_keys.c.hash).limit(PIECE)
+        seen = b""
+        while rows := await self._records.read(
+            lambda c, seen=seen: c.execute(query.where(_keys.c.hash > seen)).all()  # type: ignore[misc]
+        ):
+            yield [KeptKey(*row) for row in rows]
+            seen = rows[-1].hash
 
     async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """See `LogCopy.write_activities`."""
@@ -263,8 +266,16 @@ def _insert_new(
     return len(new)
 
 
-def _behind(table: sa.Table, after: Position, limit: int) -> sa.Select[Any]:
-    return sa.select(table).where(table.c.position > after).order_by(table.c.position).limit(limit)
+def _select(table: sa.Table, after: Position, until: Position, connection: sa.Connection) -> Sequence[Any]:
+    """A piece, in order."""
+    query = sa.select(table).where(table.c.position > after, table.c.position <= until)
+    return connection.execute(query.order_by(table.c.position).limit(PIECE)).all()
+
+
+async def contact_keys(records: Records) -> frozenset[ContactKey]:
+    """The keys of all contacts: under these are an installation's activities."""
+    query = sa.select(metadata.tables["contacts"].c.key)
+    return await records.read(lambda c: frozenset(c.scalars(query)))
 
 
 def numbered_tables() -> list[sa.Table]:

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from backstory.errors import StorageError
+from backstory.model.ids import Position
 from backstory.model.moment import now
 from backstory.store.base import Records, RecordsTransaction
-from backstory.store.copying import PIECE, LogCopy, LogState, read_numbers, write_numbers
+from backstory.store.copying import EVERYTHING, PIECE, LogCopy, read_numbers, write_numbers
 from backstory.store.records.tables import metadata
 
 PASSES = 20
@@ -27,7 +28,6 @@ Show = Callable[[float, str], None]
 """Takes how many rows are done, and a note."""
 
 _ENCODER = msgspec.msgpack.Encoder()
-_NEVER = b""
 
 
 class Side(NamedTuple):
@@ -104,7 +104,7 @@ class Move:
         before, self._served = self._done, served
         until = await self._source.log.state()
         await self._copy_records()
-        await self._copy_log(until)
+        await self._copy_log(until.last)
         await self._target.log.adopt(until)
         return self._done - before
 
@@ -112,30 +112,21 @@ class Move:
         self._done += rows
         self._show(self._done, what)
 
-    async def _copy_log(self, until: LogState) -> None:
+    async def _copy_log(self, until: Position) -> None:
         """Up to a position. The keys go first: where this is stopped, those that miss are still known as missing."""
-        state = await self._target.log.complete()
-        after = _NEVER
-        known = state.activities if self._source.log.in_order else 0
-        while keys := await self._source.log.read_keys(after, known, PIECE):
-            await self._target.log.write_keys([key for key in keys if key.position <= until.last])
-            after = keys[-1].hash
-            self._show(self._done, f"keys {after[:2].hex()}…")
+        source, target = self._source.log, self._target.log
+        complete = await target.complete()
         # Where later ones do not stand behind those before, and of what was deleted, all is looked at in every pass.
-        position = state.activities if self._source.log.in_order else 0
-        while rows := await self._source.log.read_activities(position, PIECE):
-            wanted = [row for row in rows if row.position <= until.last]
-            self._advance(await self._target.log.write_activities(wanted), "activities")
-            if len(wanted) < len(rows):
-                break
-            position = rows[-1].position
-        position = 0
-        while gone := await self._source.log.read_deletions(position, PIECE):
-            deletions = [row for row in gone if row.position <= until.last]
-            self._advance(await self._target.log.write_deletions(deletions), "deletions")
-            if len(deletions) < len(gone):
-                break
-            position = gone[-1].position
+        after = complete if source.in_order else 0
+        looked_at = 0
+        async for keys in source.keys(after, until):
+            await target.write_keys(keys)
+            looked_at += len(keys)
+            self._show(self._done, f"{looked_at:,} keys")
+        async for activities in source.activities(after, until):
+            self._advance(await target.write_activities(activities), "activities")
+        async for deletions in source.deletions(until):
+            self._advance(await target.write_deletions(deletions), "deletions")
 
     async def _copy_records(self) -> None:
         tables = metadata.sorted_tables
@@ -229,23 +220,17 @@ async def _log_sums(log: LogCopy, moment: int, show: Show) -> list[_Digests]:
     activities, deletions, keys, generation = map(
         _Digests, ("activities", "deletions", "event_keys", "(generation)")
     )
-    position = 0
-    while rows := await log.read_activities(position, PIECE):
+    async for rows in log.activities(0, EVERYTHING):
         for row in rows:
             activities.add(row)
-        position = rows[-1].position
         show(0, "comparing activities")
-    position = 0
-    while gone := await log.read_deletions(position, PIECE):
+    async for gone in log.deletions(EVERYTHING):
         for each in gone:
             deletions.add(each)
-        position = gone[-1].position
-    after = _NEVER
-    while some := await log.read_keys(after, 0, PIECE):
+    async for some in log.keys(0, EVERYTHING):
         for key in some:
             if key.expires is None or key.expires > moment:
                 keys.add(key)
-        after = some[-1].hash
     generation.add([(await log.state()).generation])
     return [activities, deletions, keys, generation]
 

@@ -658,6 +658,11 @@ class CassandraLog:
             return arrivals
         return replace(arrivals, position=max(arrivals.position, newest))
 
+    async def moment(self) -> tuple[str, Position]:
+        """The generation, and the position of this moment; 0 where nothing was ever appended."""
+        newest = await self._newest_position()
+        return self._generation, newest and max(newest, self._positions.now())
+
     async def stream_position(self) -> StreamPosition:
         """See `ActivityLog.stream_position`."""
         position = await self._newest_position()

@@ -1,17 +1,18 @@
 """A log on Cassandra, copied out of and into: see `store.copying.LogCopy`.
 
-Positions are in no order there, so what is to be read in order is found by a scan of all ids, which are kept in memory
-while they are read: some 100 bytes for each activity.
+It is read as the nodes have it, in no order, so a copy out of it looks at everything in each pass. The ids of what an
+earlier run has copied into it are kept in memory: some 150 bytes for each activity.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import heapq
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
-from backstory.model.ids import ActivityId, Position
+from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.store.copying import NOBODY, PIECE, KeptActivity, KeptDeletion, KeptKey, LogState
 from backstory.store.log.cassandra import (
     PUT_DELETION,
@@ -33,7 +34,11 @@ TOGETHER = 250
 NO_TAIL = -1
 """The copy brings keys before activities: the id's tail is looked up by its position."""
 
-_SCAN_ACTIVITIES = "SELECT installation, position, tail FROM activities"
+_SCAN_IDS = "SELECT installation, position, tail FROM activities"
+_SCAN_TIMELINE = (
+    "SELECT position, tail, owner, timestamp, source, name, object_type, actor_type, body, origin"
+    " FROM timeline"
+)
 _SCAN_DELETIONS = "SELECT installation, deleted, contact, position, tail FROM deletions"
 _SCAN_KEYS = "SELECT installation, hash, position, digest, expires FROM event_keys"
 _PUT_KEY = (
@@ -52,78 +57,54 @@ class CassandraLogCopy:
 
     in_order = False
 
-    def __init__(self, log: CassandraLog) -> None:
+    def __init__(self, log: CassandraLog, contacts: Callable[[], Awaitable[Collection[ContactKey]]]) -> None:
+        """`contacts` tells the keys of this installation's contacts: others may share the keyspace."""
         self._log = log
         self._log.write_alone()
         self._session = log.session
-        self._ids: list[ActivityId] = []
-        self._begun: frozenset[ActivityId] = (
-            frozenset()
-        )  # what an earlier run of this copy may have left half done
-        self._deletions: list[KeptDeletion] = []
-        self._keys: list[KeptKey] = []
+        self._contacts = contacts
+        # What an earlier run of this copy may have left half done.
+        self._begun: frozenset[ActivityId] = frozenset()
 
-    async def _scan(self, query: str) -> list[Any]:
-        """All rows of this installation."""
-        rows = await asyncio.to_thread(self._session.scan, query)
-        return [row[1:] for row in rows if row[0] == self._log.installation]
-
-    async def _read_ids(self) -> None:
-        deletions = await self._scan(_SCAN_DELETIONS)
-        gone = {(row[2], row[3]) for row in deletions}
-        self._deletions = sorted(map(_deletion, deletions))
-        ids = await self._scan(_SCAN_ACTIVITIES)
-        self._ids = sorted(ActivityId(*row) for row in ids if tuple(row) not in gone)
+    async def _scan(self, query: str) -> AsyncGenerator[list[Row]]:
+        """Rows of this installation, which the first column tells."""
+        async with aclosing(self._session.pages(query)) as pages:
+            async for rows in pages:
+                yield [row[1:] for row in rows if row[0] == self._log.installation]
 
     async def state(self) -> LogState:
-        """See `LogCopy.state`."""
-        await self._read_ids()
-        generation = (await self._log.stream_position()).generation
-        return LogState(
-            generation,
-            self._ids[-1].position if self._ids else 0,
-            self._deletions[-1].position if self._deletions else 0,
-        )
+        """See `LogCopy.state`. What is there came before this moment."""
+        return LogState(*await self._log.moment())
 
-    async def complete(self) -> LogState:
+    async def complete(self) -> Position:
         """See `LogCopy.complete`. The rows of a piece are written in any order, so its last ones may be there alone."""
-        generation, _, _ = await self.state()
-        self._begun = frozenset(self._ids)
-        activities = [each.position for each in self._ids[-PIECE - 1 : -PIECE]]
-        deletions = [each.position for each in self._deletions[-PIECE - 1 : -PIECE]]
-        return LogState(generation, *(max(each, default=0) for each in (activities, deletions)))
+        self._begun = frozenset([ActivityId(*row) async for rows in self._scan(_SCAN_IDS) for row in rows])
+        newest = heapq.nlargest(PIECE + 1, (each.position for each in self._begun))
+        return newest[PIECE] if len(newest) > PIECE else 0
 
-    async def read_activities(self, after: Position, limit: int) -> Sequence[KeptActivity]:
-        """See `LogCopy.read_activities`."""
-        if after == 0:
-            await self._read_ids()
-        found: list[KeptActivity] = []
-        start = bisect_right(self._ids, (after, 1 << 62))
-        while not found and start < len(self._ids):  # what was begun and never finished is passed over
-            piece = self._ids[start : start + limit]
-            start += len(piece)
-            found = [_kept(row) for row in await _each(self._log.find_row, piece) if row is not None]
-        return found
+    async def activities(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptActivity]]:
+        """See `LogCopy.activities`. What is being deleted is not among them."""
+        gone = {(row[2], row[3]) async for rows in self._scan(_SCAN_DELETIONS) for row in rows}
+        ours = await self._contacts()
+        async with aclosing(self._session.pages(_SCAN_TIMELINE)) as pages:
+            async for rows in pages:
+                yield [
+                    row
+                    for row in map(KeptActivity._make, rows)
+                    if after < row.position <= until
+                    and row.contact_key in ours
+                    and (row.position, row.tail) not in gone
+                ]
 
-    async def read_deletions(self, after: Position, limit: int) -> Sequence[KeptDeletion]:
-        """See `LogCopy.read_deletions`."""
-        if after == 0:
-            await self._read_ids()
-        start = bisect_right(self._deletions, after, key=lambda each: each.position)
-        return self._deletions[start : start + limit]
+    async def deletions(self, until: Position) -> AsyncIterator[Sequence[KeptDeletion]]:
+        """See `LogCopy.deletions`."""
+        async for rows in self._scan(_SCAN_DELETIONS):
+            yield [row for row in map(_deletion, rows) if row.position <= until]
 
-    async def read_keys(self, after: bytes, newer_than: Position, limit: int) -> Sequence[KeptKey]:
-        """See `LogCopy.read_keys`."""
-        if not after:
-            self._keys = sorted(KeptKey(*row) for row in await self._scan(_SCAN_KEYS))
-        start = bisect_right(self._keys, after, key=lambda each: each.hash)
-        found: list[KeptKey] = []
-        for key in self._keys[start:]:
-            if key.position > newer_than:
-                found.append(key)
-                if len(found) == limit:
-                    break
-        return found
+    async def keys(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptKey]]:
+        """See `LogCopy.keys`."""
+        async for rows in self._scan(_SCAN_KEYS):
+            yield [row for row in map(KeptKey._make, rows) if after < row.position <= until]
 
     async def write_activities(self, rows: Sequence[KeptActivity]) -> int:
         """See `LogCopy.write_activities`."""
@@ -193,10 +174,3 @@ async def _each(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
 def _deletion(row: Sequence[Any]) -> KeptDeletion:
     position, contact_key, deleted, tail = row
     return KeptDeletion(position, NOBODY if position == deleted else contact_key, deleted, tail)
-
-
-def _kept(row: Row) -> KeptActivity:
-    timestamp, position, tail, contact, body, source, name, object_type, actor_type, origin = row
-    return KeptActivity(
-        position, tail, contact, timestamp, source, name, object_type, actor_type, body, origin
-    )

@@ -12,8 +12,7 @@ import logging
 import ssl
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,7 +21,15 @@ import cassandra
 import structlog
 from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    ResponseFuture,
+    ResultSet,
+    Session,
+)
 from cassandra.connection import ConnectionBusy, ConnectionException
 from cassandra.policies import (
     ConstantReconnectionPolicy,
@@ -37,7 +44,6 @@ from cassandra.query import (
     BatchType,
     BoundStatement,
     PreparedStatement,
-    SimpleStatement,
     Statement,
     dict_factory,
     tuple_factory,
@@ -47,9 +53,10 @@ from msgspec import Struct
 from backstory.errors import BackstoryError, SettingError, StorageError, Unavailable
 
 SCHEMA_VERSION = 1
-SCAN_PAGE = 5_000
+SCAN_PAGE = 1_000
 PORT = 9042
 READ_SECONDS = 6.0
+SCAN_SECONDS = 60.0
 WRITE_SECONDS = 10.0
 ATTEMPT_SECONDS = 2.5
 SPECULATE_SECONDS = 0.2
@@ -90,6 +97,14 @@ _NOT_NOW = (
 )
 
 _CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
+
+
+class _Page(NamedTuple):
+    """Rows, and where the next ones begin, if there are more."""
+
+    rows: list[Any]
+    next: bytes | None
+
 
 Write = tuple[str, Sequence[Any]]
 """A statement and its values."""
@@ -350,11 +365,6 @@ class CassandraSession:
         row = self.session.execute(self.statement(text), values).one()
         return (row and row[column]) or 0
 
-    def scan(self, text: str) -> list[tuple[Any, ...]]:
-        """All rows of a table, page by page. It blocks."""
-        statement = SimpleStatement(text, fetch_size=SCAN_PAGE, is_idempotent=True)
-        return list(self.session.execute(statement, timeout=60))
-
     def first_value(self, put: str, get: str, installation: str, name: str, value: str) -> str:
         """Keep a value unless there is one; the one that is kept."""
         self.session.execute(self.statement(put), (installation, value), execution_profile=_CAS)
@@ -370,8 +380,24 @@ class CassandraSession:
 
     async def read(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows."""
-        rows: list[tuple[Any, ...]] = await self._run(self.statement(text).bind(values), READ_SECONDS)
-        return rows
+        return (await self._run(self.statement(text).bind(values), READ_SECONDS)).rows
+
+    async def pages(self, text: str) -> AsyncGenerator[list[tuple[Any, ...]]]:
+        """All rows that a statement without values finds, a page at a time, in no order.
+
+        The next page is under way while the caller is at one.
+        """
+        statement = self.statement(text).bind(())
+        statement.fetch_size = SCAN_PAGE
+        page = await self._run(statement, SCAN_SECONDS, _BULK)
+        while page.next is not None:
+            following = asyncio.create_task(self._run(statement, SCAN_SECONDS, _BULK, page.next))
+            try:
+                yield page.rows
+                page = await following
+            finally:
+                following.cancel()
+        yield page.rows
 
     async def write(self, text: str, values: Sequence[Any]) -> None:
         """Write something; it is durable on a quorum."""
@@ -417,16 +443,22 @@ class CassandraSession:
 
         Where the outcome of one try is unknown it is tried again, so a caller must recognise its own write.
         """
-        rows = await self._run(self.statement(text).bind(values), WRITE_SECONDS, _CAS)
-        found: dict[str, Any] = rows[0]
+        page = await self._run(self.statement(text).bind(values), WRITE_SECONDS, _CAS)
+        found: dict[str, Any] = page.rows[0]
         return None if found.pop("[applied]", found.pop("applied", None)) else found
 
-    async def _run(self, statement: Statement, seconds: float, profile: object = EXEC_PROFILE_DEFAULT) -> Any:
+    async def _run(
+        self,
+        statement: Statement,
+        seconds: float,
+        profile: object = EXEC_PROFILE_DEFAULT,
+        place: bytes | None = None,
+    ) -> _Page:
         deadline = time.monotonic() + seconds
         pause = AGAIN_SECONDS
         while True:
             try:
-                return await self._send(statement, profile)
+                return await self._send(statement, profile, place)
             except _NOT_NOW as error:
                 if time.monotonic() + pause > deadline:
                     raise Unavailable(
@@ -445,13 +477,15 @@ class CassandraSession:
                 log.warning("cassandra_failed", error=explain(error))
                 await asyncio.sleep(pause)
 
-    def _send(self, statement: Statement, profile: object) -> asyncio.Future[Any]:
+    def _send(self, statement: Statement, profile: object, place: bytes | None) -> asyncio.Future[_Page]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        response = self.session.execute_async(statement, execution_profile=profile, timeout=ATTEMPT_SECONDS)
+        future: asyncio.Future[_Page] = loop.create_future()
+        response = self.session.execute_async(
+            statement, execution_profile=profile, timeout=ATTEMPT_SECONDS, paging_state=place
+        )
         response.add_callbacks(
-            callback=partial(_hand_over, loop, future, _set_result),
-            errback=partial(_hand_over, loop, future, _set_exception),
+            callback=lambda rows: _hand_over(loop, future, future.set_result, _page(response, rows)),
+            errback=lambda error: _hand_over(loop, future, future.set_exception, error),
         )
         return future
 
@@ -477,25 +511,23 @@ def _divide(statements: Sequence[BoundStatement], most: Limit) -> Iterator[list[
         yield batch
 
 
+def _page(response: ResponseFuture, rows: Any) -> _Page:
+    if rows is None:
+        return _Page([], None)
+    return _Page(list(rows), ResultSet(response, rows).paging_state if response.has_more_pages else None)
+
+
 def _hand_over(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[Any],
-    put: Callable[[asyncio.Future[Any], Any], None],
-    value: Any,
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[_Page], put: Callable[[Any], None], value: Any
 ) -> None:
     """From the driver's thread to ours."""
+
+    def give() -> None:
+        if not future.done():
+            put(value)
+
     if not loop.is_closed():
-        loop.call_soon_threadsafe(put, future, value)
-
-
-def _set_result(future: asyncio.Future[Any], rows: Any) -> None:
-    if not future.done():
-        future.set_result(list(rows) if rows is not None else [])
-
-
-def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+        loop.call_soon_threadsafe(give)
 
 
 def explain(error: BaseException) -> str:
