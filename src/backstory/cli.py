@@ -34,6 +34,8 @@ from backstory.store.sqlite_database import Ownership
 
 T = TypeVar("T")
 DAY = 24 * 3600 * 1_000_000
+STILL_SERVED = 3
+"""The exit code of a copy that has caught up, and is not finished."""
 
 console = Console(stderr=True)
 
@@ -492,6 +494,8 @@ def copy_command(source_url: str, target_url: str, source_log: str, target_log: 
 
     The old one may be served meanwhile: stop it at the end and run this once more, for what came last. It can be
     stopped at any moment and begun again. The folder of attachments is copied by other means.
+
+    Exit code 0: both are the same. 3: it has caught up, and the old one is still being served. 1: anything else.
     """  # noqa: D301 - click wants the character \b itself
     from backstory.copying import copy_installation
 
@@ -503,7 +507,7 @@ def copy_command(source_url: str, target_url: str, source_log: str, target_log: 
         click.echo(
             "Caught up, but the old one is still being served: stop it, and run this once more.", err=True
         )
-        return
+        raise SystemExit(STILL_SERVED)
     table = Table("table", "rows", "checksum", "in the copy", box=None, pad_edge=False)
     for ours, theirs in sums:
         if ours.rows or theirs.rows:

@@ -92,11 +92,7 @@ def _is_served(settings: Settings) -> bool:
         return run_apart(_has_listeners(settings.database))
     if not settings.database.parent.is_dir():
         raise StorageError(f"the folder {settings.database.parent} does not exist; make it first")
-    try:
-        with SqliteDatabase(settings.database).owning():
-            return False
-    except StorageError:
-        return True
+    return SqliteDatabase(settings.database).is_owned()
 
 
 async def _has_listeners(database: PostgresUrl) -> bool:

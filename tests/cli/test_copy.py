@@ -62,7 +62,7 @@ def test_there_and_back(installation: Installation, postgres: PostgresServer, tm
         answer = api.get(f"/api/v2/contacts/{contact}/activities")
         timeline, position = answer.json(), answer.headers["X-Stream-Position"]
         done = copy(server.database_url, there)  # while it is served
-        assert (done.returncode, "run this once more" in done.stderr) == (0, True), done.stderr
+        assert (done.returncode, "run this once more" in done.stderr) == (3, True), done.stderr
         publish(api, publish_request(id="between", contact={"id": contact}))
         api.delete(f"{ACTIVITIES}/{timeline[0]['id']}").raise_for_status()
         api.put(f"/api/v2/contacts/{contact}", json={"job_title": "changed"}).raise_for_status()
@@ -115,7 +115,7 @@ def test_it_catches_up_with_one_that_is_written_to(
     load.wait_for(len(load.answered) + 50)
     begun.kill()  # and begun again
     begun.wait()
-    assert copy(server.database_url, target).returncode == 0
+    assert copy(server.database_url, target).returncode == 3
     load.stop()
     server.stop()
     done = copy(server.database_url, target)
@@ -143,6 +143,9 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
     assert "in the same keyspace" in keyspace.stderr
     nowhere = f"sqlite:///{tmp_path / 'no' / 'folder.db'}"
     assert "does not exist" in copy(installation.database_url, nowhere).stderr
+    (tmp_path / "mine.db-owner").mkdir()  # as little to be opened as what another user owns
+    not_ours = copy(installation.database_url, f"sqlite:///{tmp_path / 'mine.db'}").stderr
+    assert "cannot be written by this user" in " ".join(not_ours.split())
     missing = f"sqlite:///{tmp_path / 'nothing.db'}"
     assert "there is no database" in copy(missing, postgres_url).stderr
     other.start()
@@ -150,6 +153,33 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
         assert "being served" in copy(installation.database_url, other.database_url).stderr
     finally:
         other.kill()
+
+
+def test_what_the_target_does_not_take_is_told_at_once(
+    installation: Installation, postgres: PostgresServer
+) -> None:
+    target = postgres.create_database()
+    name = target.rpartition("/")[2]
+    server = installation.start()
+    with server.client() as api:
+        publish(api, publish_request(contact={"email": "first@example.com"}))
+        assert copy(server.database_url, target).returncode == 3
+        publish(api, publish_request(contact={"email": "second@example.com"}))
+        for code, told in (("53100", "its disk is full"), ("54000", "no room here")):
+            postgres.sql(
+                f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" RAISE EXCEPTION 'no room here' USING ERRCODE = '{code}'; END $$",
+                name,
+            )
+            postgres.sql(
+                "CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION refuse()",
+                name,
+            )
+            refused = copy(server.database_url, target)
+            assert refused.returncode == 1
+            assert told in " ".join(refused.stderr.split())
+        postgres.sql("DROP TRIGGER refuse ON contacts", name)
+        assert copy(server.database_url, target).returncode == 3
 
 
 @pytest.mark.timeout(300)  # with the start of three nodes

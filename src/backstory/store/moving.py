@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from backstory.errors import StorageError
+from backstory.errors import StorageError, Unavailable
 from backstory.model.ids import Position
 from backstory.model.moment import now
 from backstory.store.base import Records, RecordsTransaction
 from backstory.store.copying import EVERYTHING, PIECE, LogCopy, read_numbers, write_numbers
+from backstory.store.postgres_database import explain
 from backstory.store.records.tables import metadata
 
 PASSES = 20
@@ -182,8 +183,8 @@ class Move:
         """Write to the target; False where that must wait for the next pass."""
         try:
             await self._target.records.write(work)
-        except (IntegrityError, StorageError) as error:
-            if self._served:
+        except StorageError as error:
+            if self._served and isinstance(error.__cause__, IntegrityError):
                 return False
             message = f"{table.name} cannot be brought up to date ({error}); begin again with an empty target"
             raise StorageError(message) from error
@@ -268,9 +269,20 @@ async def move(
     """Copy until nothing changes any more; the sums of both sides, or None where the source is still being served.
 
     Raises:
-        StorageError: the target is no copy of this source, or cannot be brought up to date.
+        StorageError: the target is no copy of this source, or cannot be brought up to date; or one of them is away.
     """
-    moving = Move(source, target, show)
+    try:
+        return await _run_passes(Move(source, target, show), is_served)
+    except Unavailable as error:
+        # What a client is not told about the storage, an operator is.
+        cause = error.__cause__
+        why = explain(cause) if isinstance(cause, SQLAlchemyError) else str(error)
+        raise StorageError(
+            f"the copy was cut off: {why}; begin it again, and it goes on where it was"
+        ) from error
+
+
+async def _run_passes(moving: Move, is_served: Callable[[], bool]) -> list[tuple[Sum, Sum]] | None:
     await moving.check_target()
     for _ in range(PASSES):
         served = is_served()  # asked before the pass: what is written during it is found by the next one

@@ -225,6 +225,17 @@ class SqliteDatabase:
             if lock is not None:
                 os.close(lock)
 
+    def is_owned(self) -> bool:
+        """Whether another process serves it.
+
+        Raises:
+            StorageError: that cannot be told.
+        """
+        lock = _lock_owner(self.path, Ownership.IF_FREE)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
             self.path.touch(mode=0o600)
