@@ -29,6 +29,7 @@ START_SECONDS = 30
 PASSWORD = "correct horse battery"
 SOURCE = "shopify"
 FINDS_WORDS = pytest.mark.engine("sqlite", "postgres")
+NO_WORDS = pytest.mark.engine("cassandra")
 """Of a test that looks for words across contacts, which the cluster refuses (docs/engines.md)."""
 
 

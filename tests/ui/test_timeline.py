@@ -15,7 +15,7 @@ import pytest
 
 from backstory.timeline.facets import MAX_COUNTED
 from tests.http.wire import ACTIVITIES, BATCH
-from tests.support import FINDS_WORDS, Installation, publish_request, wait_until
+from tests.support import FINDS_WORDS, NO_WORDS, Installation, publish_request, wait_until
 from tests.ui.pages import Outline, Visitor
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -359,6 +359,13 @@ def test_finding_words_across_contacts(api: httpx.Client, agent: Visitor) -> Non
     publish(api, {"name": f"Found {word}"})
     publish(api, {"name": "Another"})
     wait_until(lambda: rows(agent.get(f"/activities?q={word}")) == [f"Found {word}"], what="the index")
+
+
+@pytest.mark.parametrize(
+    "offered", [pytest.param(True, marks=FINDS_WORDS), pytest.param(False, marks=NO_WORDS)]
+)
+def test_words_are_asked_for_where_they_can_be_found(agent: Visitor, offered: bool) -> None:
+    assert ('name="q"' in agent.get("/activities").text) is offered
 
 
 # Hostile texts.

@@ -86,6 +86,10 @@ class ActivityLog(Protocol):
         """
 
     @property
+    def finds_words(self) -> bool:
+        """Whether `find` takes words: it refuses them where not."""
+
+    @property
     def late_seconds(self) -> float:
         """For how long after its contact is gone an activity may still appear that had found it; 0 where none does.
 

@@ -151,6 +151,7 @@ async def find(request: Request, services: Services) -> Response:
         "activities.html",
         query=query,
         by=by,
+        finds_words=services.store.log.finds_words,
         clock=clock,
         days=tuple(days_of(groups, clock)),
         names=names,

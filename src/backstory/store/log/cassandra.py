@@ -246,6 +246,7 @@ class CassandraLog:
         self._newest_read = self._newest_written = self._clock_read = float("-inf")
 
     overlap: Position = OVERLAP_SECONDS * 1000 << 12
+    finds_words = False
 
     def open(self) -> None:
         """Connect, and bring what is missing (see `CassandraSession.open`).

@@ -153,6 +153,7 @@ class PostgresLog:
     """The read side, and deletion."""
 
     overlap: Position = 0
+    finds_words = True
     late_seconds = 0.0
 
     def __init__(self, database: PostgresDatabase) -> None:

@@ -170,6 +170,7 @@ class SqliteLog:
     """The read side, and deletion."""
 
     overlap: Position = 0
+    finds_words = True
     late_seconds = 0.0
 
     def __init__(self, database: SqliteDatabase) -> None:
