@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import json
 import os
+import secrets
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
+from msgspec import Raw, Struct
 
-from backstory.errors import BackstoryError, FieldErrors, OperatorError
-from backstory.ingest.admit import Arrival, admit
+from backstory.errors import BackstoryError, FieldErrors, OperatorError, Unavailable
+from backstory.ingest.admit import HASH_BYTES, Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
 from backstory.model.activity import (
     Activity,
@@ -25,12 +28,20 @@ from backstory.model.activity import (
     is_reserved_source,
 )
 from backstory.model.contact import Contact
+from backstory.model.json_text import parse_exact
 from backstory.model.moment import now
 from backstory.model.page import Filters
-from backstory.store.base import Bookmark, Store
+from backstory.store.base import Bookmark, PublishResult, Store
 
 GROUP = 1_000
 MAX_LINE = 1024 * 1024
+PATIENCE_SECONDS = 60.0
+"""For so long what the storage cannot take now is sent again."""
+
+AGAIN_SECONDS = 1.0
+NUMBERED_DAYS = 9
+"""How long a line without an id is known by its number: less than a claim lasts on a cluster."""
+
 Show = Callable[[float, str], None]
 
 _PRINCIPAL = Principal(0, None, Role.ADMIN, frozenset(), None)
@@ -68,14 +79,22 @@ class _Importer:
     """One import: reads lines, publishes groups, notes what was refused."""
 
     def __init__(
-        self, store: Store, rejected: Path, name: str | None, phone_region: str | None, noted: set[int]
+        self,
+        store: Store,
+        rejected: Path,
+        name: str | None,
+        phone_region: str | None,
+        noted: set[int],
+        numbered: str | None,
     ) -> None:
+        """`noted` is what the file of refused lines has. `numbered` makes a line known by its number, see `_number`."""
         self._store = store
         self._rejected_path = rejected
-        self._rejected_file: IO[str] | None = None
+        self._rejected_file: BinaryIO | None = None
         self._name = name
         self._region = phone_region
         self._noted = noted
+        self._numbered = numbered
         self.published = self.duplicates = self.rejected = 0
 
     async def publish(self, lines: list[_Line]) -> None:
@@ -83,11 +102,11 @@ class _Importer:
         admitted: list[tuple[_Line, Publication]] = []
         for line in lines:
             try:
-                admitted.append((line, self._admit(line.text)))
+                admitted.append((line, self._admit(line)))
             except BackstoryError as error:
                 self._refuse(line, error)
         bookmark = Bookmark(self._name, lines[-1].number, lines[-1].end) if self._name else None
-        results = await self._store.publish([publication for _, publication in admitted], bookmark)
+        results = await self._publish([publication for _, publication in admitted], bookmark)
         for (line, _), result in zip(admitted, results, strict=True):
             if isinstance(result, Published):
                 self.duplicates += result.duplicate
@@ -95,21 +114,55 @@ class _Importer:
             else:
                 self._refuse(line, result)
 
-    def _admit(self, text: bytes) -> Publication:
-        if len(text) > MAX_LINE:
-            raise OperatorError(f"the line has {len(text):,} bytes; at most {MAX_LINE:,} are possible")
-        publication = admit(text, Arrival(_PRINCIPAL, now(), None, self._region))
-        return msgspec.structs.replace(publication, key_id=None)
+    async def _publish(
+        self, publications: Sequence[Publication], bookmark: Bookmark | None
+    ) -> list[PublishResult]:
+        """What became of each. What could not be taken is sent again, for a while.
+
+        Raises:
+            Unavailable: the storage takes nothing now. The bookmark was not moved.
+        """
+        results = await self._store.publish(publications, bookmark)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while left := [at for at, each in enumerate(results) if isinstance(each, Unavailable)]:
+            if time.monotonic() > until:
+                raise Unavailable(str(results[left[0]]))
+            await asyncio.sleep(AGAIN_SECONDS)
+            again = await self._store.publish([publications[at] for at in left], bookmark)
+            for at, result in zip(left, again, strict=True):
+                results[at] = result
+        return results
+
+    def _admit(self, line: _Line) -> Publication:
+        if len(line.text) > MAX_LINE:
+            raise OperatorError(f"the line has {len(line.text):,} bytes; at most {MAX_LINE:,} are possible")
+        publication = admit(_request_in(line.text), Arrival(_PRINCIPAL, now(), None, self._region))
+        publication = msgspec.structs.replace(publication, key_id=None)
+        return self._number(line, publication)
+
+    def _number(self, line: _Line, publication: Publication) -> Publication:
+        """Make a line without an id known by its number, for when it comes again.
+
+        That is where a group may be kept without its bookmark.
+        """
+        if self._numbered is None or publication.idempotency is not None:
+            return publication
+        return msgspec.structs.replace(
+            publication,
+            idempotency=_hash(f"{self._numbered} {line.number}".encode()),
+            digest=_hash(line.text),
+            expires=now() + NUMBERED_DAYS * 86_400 * 1_000_000,
+        )
 
     def _refuse(self, line: _Line, error: Exception) -> None:
         self.rejected += 1
-        text = line.text.decode(errors="replace").rstrip("\r\n")
-        if hash((line.number, text)) in self._noted:
+        request = _as_json(_request_in(line.text))
+        if hash((line.number, request)) in self._noted:
             return
         if self._rejected_file is None:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                self._rejected_file = os.fdopen(os.open(self._rejected_path, flags, 0o600), "a")
+                self._rejected_file = os.fdopen(os.open(self._rejected_path, flags, 0o600), "ab")
             except OSError as problem:
                 raise OperatorError(f"{self._rejected_path} cannot be written: {problem}") from problem
         errors = (
@@ -117,10 +170,8 @@ class _Importer:
             if isinstance(error, FieldErrors)
             else [{"field": None, "code": getattr(error, "code", "refused"), "message": str(error)}]
         )
-        json.dump(
-            {"line": line.number, "errors": errors, "request": text}, self._rejected_file, ensure_ascii=False
-        )
-        self._rejected_file.write("\n")
+        noted = _RefusedLine(line.number, errors, Raw(request))
+        self._rejected_file.write(msgspec.json.encode(noted) + b"\n")
         self._rejected_file.flush()
 
     def close(self) -> None:
@@ -129,23 +180,73 @@ class _Importer:
             self._rejected_file.close()
 
 
+def _hash(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()[:HASH_BYTES]
+
+
+class _RefusedLine(Struct, forbid_unknown_fields=True):
+    """A line of the file of refused ones. `request` is what was refused: as it is where it is JSON, else as text."""
+
+    line: int
+    errors: list[dict[str, Any]]
+    request: Raw
+
+
+_REFUSED = msgspec.json.Decoder(_RefusedLine)
+
+
+def _request_in(text: bytes) -> bytes:
+    """The request that a line is; also where it was refused before, and mended."""
+    if not text.startswith(b'{"line"'):
+        return text
+    try:
+        request = bytes(_REFUSED.decode(text).request)
+        return msgspec.json.decode(request, type=str).encode() if request.startswith(b'"') else request
+    except msgspec.DecodeError:
+        return text
+
+
+def _as_json(text: bytes) -> bytes:
+    """A request as it is if it is JSON, so that it can be mended in its place; else as a text in JSON."""
+    stripped = text.strip()
+    try:
+        if isinstance(parse_exact(stripped), dict):
+            return stripped
+    except ValueError:
+        pass  # then it is told as a text
+    return msgspec.json.encode(text.decode(errors="replace").rstrip("\r\n"))
+
+
 async def import_file(
     store: Store, file: str, rejected: Path, *, again: bool, show: Show, phone_region: str | None
 ) -> Summary:
     """Import a file, or "-" for standard input; goes on where an earlier import of the same file ended.
 
     `show` is called with the bytes done and a note.
+
+    Raises:
+        OperatorError: it was cut off, because the storage takes nothing any more; it says behind which line.
     """
     name = None if file == "-" else _name_of(Path(file))
+    numbered = None if store.atomic else await _numbered(store, name, again=again)
     start = await store.bookmark(name) if name and not again else None
     # Refused lines are noted before their group is durable: what a killed import noted too early is not noted twice.
-    noted = _noted_behind(rejected, start.line if start else 0) if name and not again else set()
-    importer = _Importer(store, rejected, name, phone_region, noted)
+    noted = _noted_behind(rejected, start.line if start else 0)
+    if name is None or again:
+        noted = set()
+    importer = _Importer(store, rejected, name, phone_region, noted, numbered)
+    line = start.line if start else 0
     with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:  # noqa: ASYNC230 - a tool, no server
         try:
             for group, done in _groups(stream, start):
                 await importer.publish(group)
+                line = group[-1].number
                 show(done, f"{importer.published:,} imported, {importer.rejected:,} refused")
+        except Unavailable as error:
+            then = "start it again, and it goes on there" if name else "send the lines behind it again"
+            raise OperatorError(
+                f"the import was cut off behind line {line:,}: {error} Then {then}."
+            ) from error
         finally:
             importer.close()
     return Summary(
@@ -153,21 +254,46 @@ async def import_file(
     )
 
 
+async def _numbered(store: Store, name: str | None, *, again: bool) -> str:
+    """What tells this import's lines from all others', also when it goes on after it was cut off.
+
+    A file that is imported `again` is another import; how often it was is kept as a bookmark beside its own.
+    """
+    if name is None:
+        return secrets.token_hex(16)
+    beside = f"{name} again"
+    found = await store.bookmark(beside)
+    times = found.line if found else 0
+    if again:
+        times += 1
+        for bookmark in (Bookmark(beside, times, 0), Bookmark(name, 0, 0)):
+            await store.publish([], bookmark)
+    return f"{name} {times}"
+
+
 def _noted_behind(rejected: Path, line: int) -> set[int]:
-    """Hashes of the refused lines behind a line that are in the file already; a line cut off by a crash is removed."""
+    """Hashes of the refused lines behind a line that are in the file already.
+
+    The file is made ready to be written on: a line that a crash cut off goes, one that lacks its end alone gets it.
+    """
     if not rejected.exists():
         return set()
     noted: set[int] = set()
     whole = 0
     with rejected.open("r+b") as file:
         for text in file:
+            try:
+                entry = _REFUSED.decode(text)
+            except msgspec.DecodeError:
+                entry = None  # somebody is mending it
             if not text.endswith(b"\n"):
-                file.truncate(whole)
-                break
+                if entry is None:
+                    file.truncate(whole)
+                else:
+                    file.write(b"\n")
             whole += len(text)
-            entry = json.loads(text)
-            if entry["line"] > line:
-                noted.add(hash((entry["line"], entry["request"])))
+            if entry is not None and entry.line > line:
+                noted.add(hash((entry.line, bytes(entry.request))))
     return noted
 
 

@@ -82,7 +82,29 @@ def test_an_import_and_its_rejected_lines(installation: Installation, tmp_path: 
     assert all(error["code"] and error["message"] for line in rejected for error in line["errors"])
     by_line = {line["line"]: line["request"] for line in rejected}
     assert by_line[3] == "{not json"
-    assert json.loads(by_line[5]) == lines[4]
+    assert by_line[5] == lines[4], "as it is, to be mended in its place"
+
+
+def test_refused_lines_are_imported_once_they_are_mended(installation: Installation, tmp_path: Path) -> None:
+    lines = ["{not json", publish_request(id="b", name=""), publish_request(id="c", contact={"id": 10**15})]
+    file = write_lines(tmp_path / "in.ndjson", lines)
+    assert installation.cli("import", str(file), check=False).returncode == 2
+    rejected = tmp_path / "in.ndjson.rejected.ndjson"
+    text = rejected.read_text()
+    mended = json.dumps(json.dumps(publish_request(id="a")))
+    text = text.replace('"name": ""', '"name": "Mended"').replace('"{not json"', mended)
+    rejected.write_text(text)
+    done = installation.cli("import", str(rejected), check=False)
+    assert done.returncode == 2
+    assert "2 activities imported" in done.stderr
+    assert set(stored(installation.database)) == {"a", "b"}
+    (left,) = map(json.loads, Path(f"{rejected}.rejected.ndjson").read_text().splitlines())
+    assert (left["line"], left["request"]) == (3, lines[2])
+    with file.open("a") as more:  # it goes on beside what was mended, and takes nothing of it away
+        more.write("{neither\n")
+    rejected.write_text(text.rstrip("\n"))
+    installation.cli("import", str(file), "--again", check=False)
+    assert len(rejected.read_text().splitlines()) == 3 + 4
 
 
 def test_a_second_import_of_a_file_goes_on_where_it_ended(installation: Installation, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -13,7 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from backstory.errors import FieldErrors, SettingError, StorageError, Unavailable
+from backstory.errors import (
+    BackstoryError,
+    FieldErrors,
+    OperatorError,
+    SettingError,
+    StorageError,
+    Unavailable,
+)
 from backstory.helpdesk import erasing
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles
@@ -29,9 +37,11 @@ from backstory.store.log.cassandra import LANES, PUT_ROW, Appended, CassandraLog
 from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.log.cassandra_session import CassandraSession, Write, agreed_clock, read_address
 from backstory.store.publish import NewRow
+from backstory.transfer import Summary, import_file
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.programs import free_port
 from tests.store.support import ENTRY, NOON, home_of, kept_in, publication, publish_one
+from tests.support import publish_request
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
@@ -524,6 +534,75 @@ async def test_what_was_noted_for_the_log_goes_with_its_contact(
     assert await store.relay() == 1
     assert await store.relay() == 0
     assert [each.id for each in await whole(store.log, contact)] == [first.id]
+
+
+# An import into it (`backstory import`).
+
+
+def requests_without_ids(count: int) -> list[str]:
+    contact = {"email": GONE["email"]}
+    return [json.dumps(publish_request(name=f"line {number}", contact=contact)) for number in range(count)]
+
+
+def add_line(file: Path, number: int) -> None:
+    with file.open("a") as more:
+        more.write("\n" + requests_without_ids(number + 1)[-1])
+
+
+async def run_import(store: CassandraStore, file: Path, *, again: bool = False) -> Summary:
+    return await import_file(
+        store, str(file), file.with_suffix(".rejected"), again=again, show=lambda *_: None, phone_region=None
+    )
+
+
+async def test_an_import_that_was_cut_off_before_its_bookmark_doubles_nothing(
+    store: CassandraStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "in.ndjson"
+    file.write_text("\n".join(requests_without_ids(60)))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "backstory.store.cassandra._SAVE_BOOKMARK", "SELECT $1::text, $2::bigint, 1 / ($3::bigint * 0)"
+        )
+        with pytest.raises(BackstoryError):
+            await run_import(store, file)
+    add_line(file, 60)
+    done = await run_import(store, file)
+    assert (done.published, done.duplicates, done.resumed_at) == (1, 60, 0)
+    more = await run_import(store, file, again=True)
+    assert (more.published, more.duplicates) == (61, 0), "asked for once more"
+
+
+async def test_an_import_waits_for_what_the_log_does_not_take(
+    store: CassandraStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "in.ndjson"
+    file.write_text("\n".join(requests_without_ids(60)))
+    append_rows, unknown, away = CassandraLog.append, [1], False
+
+    async def append_most(log: CassandraLog, new: Sequence[NewRow]) -> list[Appended | BackstoryError]:
+        if away:
+            return [Unavailable("No node answers.") for _ in new]
+        results = await append_rows(log, new)
+        if unknown:  # it is there, and nobody knows
+            unknown.pop()
+            results[len(results) // 2] = Unavailable("It is not known whether this was kept.")
+        return results
+
+    monkeypatch.setattr("backstory.transfer.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(CassandraLog, "append", append_most)
+    done = await run_import(store, file)
+    assert (done.published, done.duplicates, done.rejected) == (59, 1, 0)
+    away = True
+    monkeypatch.setattr("backstory.transfer.PATIENCE_SECONDS", 0.05)
+    add_line(file, 60)
+    with pytest.raises(OperatorError, match="cut off behind line 60: No node"):
+        await run_import(store, file)
+    away = False
+    done = await run_import(store, file)
+    assert (done.published, done.rejected, done.resumed_at) == (1, 0, 60)
+    assert not file.with_suffix(".rejected").exists()
+    assert len(await whole(store.log, await home_of(store, await publish_one(store, GONE)))) == 62
 
 
 # A copy into it (`backstory copy`).

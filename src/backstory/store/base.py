@@ -277,6 +277,13 @@ class Store(Protocol):
     def records(self) -> Records:
         """Contacts, agents, keys, audit."""
 
+    @property
+    def atomic(self) -> bool:
+        """Whether `publish` keeps all that it keeps, and the bookmark, at one moment, or nothing.
+
+        Where not, one that is answered `Unavailable` may be kept, and those beside it are.
+        """
+
     async def start(self, arrived: Callable[[], None]) -> None:
         """Begin what a server does by itself: `arrived` is called when another process may have committed something.
 

@@ -80,6 +80,8 @@ log = structlog.get_logger(__name__)
 class CassandraStore:
     """One installation on a database and a cluster. See `store.base.Store`."""
 
+    atomic = False
+
     def __init__(self, database_url: str, log_url: str, *, phone_region: str | None = None) -> None:
         self.database = PostgresDatabase(database_url)
         self._noted = asyncio.Event()

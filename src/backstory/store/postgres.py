@@ -62,6 +62,8 @@ log = structlog.get_logger(__name__)
 class PostgresStore:
     """One installation in one PostgreSQL database. See `store.base.Store`."""
 
+    atomic = True
+
     def __init__(self, url: str, *, phone_region: str | None = None) -> None:
         self.database = PostgresDatabase(url)
         self._appender = Appender()

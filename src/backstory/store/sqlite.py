@@ -53,6 +53,8 @@ PROOF_BYTES = 512 * 1024
 class SqliteStore:
     """One installation in one file. See `store.base.Store`."""
 
+    atomic = True
+
     def __init__(
         self,
         path: Path,
