@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -33,12 +33,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module marked `every_engine` has its installations on each of them."""
+    """A module marked `every_engine` has its installations on each of them (`cluster=False`: on each kind of records).
+
+    Without --engine a test in it that is marked `engine_neutral` has the first one.
+    """
     definition = metafunc.definition
-    if "engine" in metafunc.fixturenames and definition.get_closest_marker("every_engine"):
+    every = definition.get_closest_marker("every_engine")
+    if "engine" in metafunc.fixturenames and every:
         given = metafunc.config.getoption("--engine")
         only = definition.get_closest_marker("engine")
-        engines = [given] if given else only.args if only else ENGINES
+        wanted: Sequence[str] = ENGINES if every.kwargs.get("cluster", True) else ENGINES[:2]
+        if definition.get_closest_marker("engine_neutral"):
+            wanted = ENGINES[:1]
+        engines = [given] if given else only.args if only else wanted
         metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 

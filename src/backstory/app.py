@@ -46,9 +46,6 @@ from backstory.live.hub import Hub
 from backstory.model.mail import Sender
 from backstory.observe import Metrics
 from backstory.store.base import Store
-from backstory.store.cassandra import CassandraStore
-from backstory.store.postgres import PostgresStore
-from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from backstory.timeline.facets import SourcesHeard
 from backstory.timeline.read import Timeline
@@ -69,19 +66,25 @@ def open_store(
     Raises:
         StorageError: it cannot be used as it is.
     """
-    store: SqliteStore | PostgresStore | CassandraStore
+    region = settings.phone_region
+    # Each is imported where it is used: the others' drivers would be a fifth of a start.
     if isinstance(settings.database, PostgresUrl) and settings.activity_log is not None:
-        store = CassandraStore(
-            settings.database.url, settings.activity_log.url, phone_region=settings.phone_region
-        )
-    elif isinstance(settings.database, PostgresUrl):  # where any number of processes may be
-        store = PostgresStore(settings.database.url, phone_region=settings.phone_region)
-    else:
-        store = SqliteStore(
-            settings.database, ownership=ownership, phone_region=settings.phone_region, committer=committer
-        )
-    store.open()
-    return store
+        from backstory.store.cassandra import CassandraStore
+
+        clustered = CassandraStore(settings.database.url, settings.activity_log.url, phone_region=region)
+        clustered.open()
+        return clustered
+    if isinstance(settings.database, PostgresUrl):  # where any number of processes may be
+        from backstory.store.postgres import PostgresStore
+
+        shared = PostgresStore(settings.database.url, phone_region=region)
+        shared.open()
+        return shared
+    from backstory.store.sqlite import SqliteStore
+
+    embedded = SqliteStore(settings.database, ownership=ownership, phone_region=region, committer=committer)
+    embedded.open()
+    return embedded
 
 
 class Server:

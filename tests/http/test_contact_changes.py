@@ -14,7 +14,7 @@ from tests.http.test_publish import email, unique
 from tests.http.wire import ACTIVITIES, start_tuned
 from tests.support import Installation, publish_request
 
-pytestmark = pytest.mark.every_engine
+pytestmark = pytest.mark.every_engine(cluster=False)  # of the records alone
 
 CONTACTS = "/api/v2/contacts"
 LISTED_KEYS = [name for name in KEYS if name not in ("avatar", "other_emails", "tags")]

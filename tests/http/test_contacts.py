@@ -13,7 +13,7 @@ from tests.http.test_publish import email, unique
 from tests.http.wire import ACTIVITIES
 from tests.support import publish_request
 
-pytestmark = pytest.mark.every_engine
+pytestmark = pytest.mark.every_engine(cluster=False)  # of the records alone
 
 KEYS = (
     "id active name first_name last_name email phone mobile twitter_id facebook_id unique_external_id address"

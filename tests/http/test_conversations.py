@@ -18,7 +18,7 @@ from tests.http.test_tickets import TICKETS, events, faults, opened, read
 from tests.http.wire import start_tuned
 from tests.support import Installation, wait_until
 
-pytestmark = pytest.mark.every_engine
+pytestmark = pytest.mark.every_engine(cluster=False)  # of the records alone
 
 CONVERSATIONS = "/api/v2/conversations"
 ATTACHMENT_KEYS = ("id name content_type size attachment_url thumb_url created_at updated_at").split()

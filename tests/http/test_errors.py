@@ -14,7 +14,7 @@ from tests.http.test_publish import email
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import FINDS_WORDS, Installation, publish_request
 
-pytestmark = pytest.mark.every_engine
+pytestmark = pytest.mark.every_engine(cluster=False)  # refusals come before the log
 
 UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
 TEXT = {"Content-Type": "text/plain"}

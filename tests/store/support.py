@@ -126,6 +126,11 @@ def rounds(store: Store) -> int:
     return 30 if isinstance(store, CassandraStore) else 150
 
 
+def limits(store: Store) -> tuple[int, ...]:
+    """The sizes of pages that random queries ask for; on a cluster none of one activity, for the same reason."""
+    return (7, 30, 100) if isinstance(store, CassandraStore) else (1, 3, 100)
+
+
 async def found(store: Store, filters: Filters = NONE, *, limit: int = 100) -> list[Activity]:
     """Everything that a search across contacts finds, page by page."""
     all_found: list[Activity] = []
