@@ -79,8 +79,13 @@ def with_store(
 
 
 @contextmanager
-def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on standard error; yields a function that takes how far it is, and a note."""
+def progress_bar(
+    title: str, total: float | None, *, stays: bool = True
+) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on standard error; yields a function that takes how far it is, and a note.
+
+    Unless it `stays` it is gone in the end.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -89,7 +94,8 @@ def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, s
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=not stays) as progress:
         task = progress.add_task(title, total=total, note="")
         yield lambda done, note: progress.update(task, completed=done, note=note)
 
@@ -151,16 +157,20 @@ def migrate(database: str | None) -> None:
 
 
 @main.command()
+@click.option("--quick", is_flag=True, help="Do not read a whole SQLite file for damage.")
 @_database_option
-def doctor(database: str | None) -> None:
+def doctor(quick: bool, database: str | None) -> None:
     """Check the installation, and say what to do.
 
     Looks at settings, storage, disk, clock and versions. Exits with 1 where something needs mending. It may run
-    beside a server.
+    beside a server. An SQLite file is read whole to find damage, which takes minutes where it has many gigabytes;
+    Ctrl-C ends it, and changes nothing.
     """
-    from backstory.doctor import examine
+    from backstory.doctor import bytes_to_read, examine
 
-    findings = examine(read_settings(database=database))
+    settings = read_settings(database=database)
+    with progress_bar("Examining", bytes_to_read(settings), stays=False) as show:
+        findings = examine(settings, show, quick=quick)
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
     table = Table("", "what", "finding", box=None, pad_edge=False)
     for finding in findings:

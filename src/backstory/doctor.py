@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,8 +27,7 @@ State = Literal["ok", "note", "bad"]
 LOW_DISK = 1024**3
 EARLIEST = 1_767_225_600  # 2026-01-01: a clock before that is wrong
 SLOW_SYNC_MS = 20.0
-
-
+SHOW_SECONDS = 0.1
 MAX_CLOCK_DIFFERENCE = 5.0
 MAX_INDEX_BEHIND = 10.0
 FEW_CONNECTIONS = 20
@@ -47,15 +47,31 @@ _NO_ADMIN = Finding(
 )
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Look at settings, versions, clock, disk and storage; changes nothing."""
+Show = Callable[[float, str], None]
+"""Told how many bytes were read, and a note."""
+
+
+def bytes_to_read(settings: Settings) -> int:
+    """About how much `examine` reads to look for damage: an SQLite file, twice; of PostgreSQL nothing."""
+    if isinstance(settings.database, PostgresUrl) or not settings.database.is_file():
+        return 0
+    return 2 * settings.database.stat().st_size
+
+
+def examine(
+    settings: Settings, show: Show = lambda done, note: None, *, quick: bool = False
+) -> list[Finding]:
+    """Look at settings, versions, clock, disk and storage; changes nothing.
+
+    An SQLite file is read whole, with `quick` not: damage is then not looked for, and nothing is counted.
+    """
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _versions,
         _settings,
         _clock,
         _disk,
         _attachments,
-        _database,
+        partial(_database, show=show, quick=quick),
         _activity_log,
     )
     return [finding for look in looks for finding in look(settings)]
@@ -145,7 +161,7 @@ def _attachments(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "attachments", f"{folder}; a backup wants it beside the database's")
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings, show: Show, quick: bool) -> Iterator[Finding]:
     if isinstance(settings.database, PostgresUrl):
         yield from _postgres(settings.database)
         return
@@ -155,7 +171,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        yield from _look_inside(connection)
+        yield from _look_inside(connection, show, quick)
         connection.close()
     except sqlite3.Error as error:
         yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
@@ -276,7 +292,7 @@ def _postgres(database: PostgresUrl) -> Iterator[Finding]:
         yield Finding("note", "search", advice)
 
 
-def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
+def _look_inside(connection: sqlite3.Connection, show: Show, quick: bool) -> Iterator[Finding]:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StorageError("it is a database of another program; set another one")
@@ -287,15 +303,18 @@ def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
             "its schema is older than this program; 'backstory migrate' brings it up to date",
         )
         return
-    check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if check != "ok":
-        yield Finding(
-            "bad", "database", f"it is damaged ({check}); restore a backup with 'backstory restore'"
-        )
-        return
-    contacts = connection.execute("SELECT count(*) FROM contacts WHERE NOT is_agent").fetchone()[0]
-    activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
-    yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
+    if quick:
+        yield Finding("ok", "database", "it opens; without --quick it is read whole, to find damage")
+    else:
+        check = _damage(connection, show)
+        if check != "ok":
+            yield Finding(
+                "bad", "database", f"it is damaged ({check}); restore a backup with 'backstory restore'"
+            )
+            return
+        contacts = connection.execute("SELECT count(*) FROM contacts WHERE NOT is_agent").fetchone()[0]
+        activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
+        yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
     if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():
         yield _NO_ADMIN
     indexed = connection.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0]
@@ -306,3 +325,30 @@ def _look_inside(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding(
             "note", "search", f"{behind:,} activities are not indexed yet; a running server does it"
         )
+
+
+def _damage(connection: sqlite3.Connection, show: Show) -> str:
+    """What SQLite finds wrong with the file, or "ok". Ctrl-C ends it, as anything."""
+    begun, shown = _bytes_read(), 0.0
+
+    def tell() -> None:
+        nonlocal shown
+        if time.monotonic() - shown > SHOW_SECONDS:
+            shown = time.monotonic()
+            show(_bytes_read() - begun, "")
+
+    connection.set_progress_handler(tell, 1_000)
+    try:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":  # what a signal raised in `tell` does not come through SQLite
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _bytes_read() -> int:
+    """How much this process has read, from whatever file; 0 where only Linux would tell."""
+    counted = Path("/proc/self/io")
+    return int(counted.read_text().split()[1]) if counted.exists() else 0

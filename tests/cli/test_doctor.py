@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from backstory.config import read_settings
+from backstory.doctor import bytes_to_read, examine
 from tests.cli.test_commands import here, run, run_here
 from tests.http.test_publish import publish
 from tests.support import Installation, publish_request
@@ -35,6 +38,21 @@ def test_beside_a_server(server: Installation) -> None:
     done = doctor(server)
     assert done.returncode == 0
     assert "sound; 1 contacts, 1 activities" in done.stdout
+
+
+def test_a_large_file_is_read_before_ones_eyes_and_let_go_at_once(installation: Installation) -> None:
+    installation.sql(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 20000)"
+        " INSERT INTO companies (id, name, name_key, created_at, updated_at) SELECT n, n, n, 0, 0 FROM n"
+    )
+    settings = read_settings({}, database=installation.database_url)
+    told: list[float] = []
+    examine(settings, lambda done, note: told.append(done))
+    assert told
+    assert told[-1] <= 1.2 * bytes_to_read(settings)
+    with pytest.raises(KeyboardInterrupt):
+        examine(settings, lambda done, note: signal.raise_signal(signal.SIGINT))
+    assert "it opens; without --quick" in here(installation, "doctor", "--quick").stdout
 
 
 def test_nothing_there_yet(tmp_path: Path) -> None:
