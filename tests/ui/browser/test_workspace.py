@@ -174,6 +174,15 @@ def test_pages_fit_windows_of_any_width(api: httpx.Client, open_page: Open, widt
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+def test_there_is_room_to_say_what_is_sought(open_page: Open) -> None:
+    page = open_page("admin", viewport=WIDE)
+    for path in ("/tickets", "/contacts"):
+        page.goto(path)
+        box = page.locator("#q").bounding_box()
+        assert box is not None
+        assert box["width"] > WIDE["width"] / 2, path
+
+
 def test_hostile_letters_break_nothing(api: httpx.Client, open_page: Open) -> None:
     page = open_page("agent")
     page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
