@@ -15,6 +15,9 @@ from typing import Any
 from tests.http.wire import ACTIVITIES, basic
 from tests.support import Installation, publish_request, wait_until
 
+ANSWER_SECONDS = 30
+"""How long an answer may take: a group waits 12 seconds for a node that neither answers nor goes away."""
+
 
 class Load:
     """Some threads that publish, each on its own connection, activities with ids of their own, until stopped."""
@@ -36,7 +39,7 @@ class Load:
             thread.start()
 
     def _publish(self, name: str) -> None:
-        with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection(self._address, timeout=ANSWER_SECONDS)) as connection:
             for number in itertools.count():
                 if self._stop.is_set():
                     return
@@ -62,7 +65,7 @@ class Load:
 
     def wait_for(self, answers: int) -> None:
         """Until so many were answered 200."""
-        wait_until(lambda: len(self.answered) >= answers, what=f"{answers} answers")
+        wait_until(lambda: len(self.answered) >= answers, seconds=ANSWER_SECONDS, what=f"{answers} answers")
 
     def join(self) -> None:
         """Wait until every connection has ended (the server is gone)."""
