@@ -26,8 +26,9 @@ from backstory.model.activity import Origin
 from backstory.model.ids import ContactKey, Position, RandomPool
 from backstory.model.moment import Microseconds, now
 from backstory.model.searched import Searched, read_searched
-from backstory.store.log import index_worker, postgres_index_worker
-from backstory.store.log.index_worker import folded_text, term
+from backstory.store.log import postgres_index_worker
+from backstory.store.log.index_entries import folded_text, term, terms_of
+from backstory.store.log.sqlite_search import search_file
 from bench.data import Feed
 from bench.engines import connected
 
@@ -59,18 +60,21 @@ def append_rows(database: Path, feed: Feed, start: int, count: int) -> None:
                 marks = ", ".join("?" * len(values[0]))
                 writer.executemany(f"INSERT OR IGNORE INTO {columns} VALUES ({marks})", values)
         writer.execute(
-            "UPDATE log_state SET value = (SELECT max(position) FROM activities) WHERE name = 'indexed'"
+            "UPDATE index_state SET value = (SELECT max(position) FROM activities) WHERE name = 'indexed'"
         )
         writer.execute("COMMIT")
-    with closing(sqlite3.connect(str(database), isolation_level=None)) as again:
-        again.execute("PRAGMA journal_mode = WAL")
+    for file in (database, search_file(database)):
+        with closing(sqlite3.connect(str(file), isolation_level=None)) as again:
+            again.execute("PRAGMA journal_mode = WAL")
 
 
 def _opened(database: Path) -> Any:
     connection = sqlite3.connect(str(database), isolation_level=None)
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute("ATTACH ? AS search", (str(search_file(database)),))
+    for schema in ("main", "search"):
+        connection.execute(f"PRAGMA {schema}.journal_mode = OFF")
+        connection.execute(f"PRAGMA {schema}.synchronous = OFF")
+        connection.execute(f"PRAGMA {schema}.cache_size = -{_CACHE_KIB}")
     return connection
 
 
@@ -157,7 +161,7 @@ def _make(start: int, count: int, first: Position) -> Rows:
 def _sqlite_index(
     rows: Rows, position: Position, key: ContactKey, timestamp: Microseconds, searched: Searched
 ) -> None:
-    rows["postings"].extend((each, timestamp, position) for each in index_worker.terms_of(searched))
+    rows["postings"].extend((each, timestamp, position) for each in terms_of(searched))
     rows["words"].append((position, folded_text(key.hex(), searched)))
 
 

@@ -45,7 +45,7 @@ def forget_cached(path: Path) -> None:
 
     Dirty pages stay, so it is synced first; a page that another process has mapped stays too.
     """
-    for each in (path, path.with_name(path.name + "-wal")):
+    for each in files_of(path):
         with suppress(FileNotFoundError):
             file = os.open(each, os.O_RDONLY)
             try:
@@ -71,6 +71,10 @@ def scratch() -> Iterator[Path]:
 
 
 def size_of(database: Path) -> int:
-    """Bytes on disk of a SQLite database, its write-ahead log included."""
-    parts = (database, database.with_name(database.name + "-wal"))
-    return sum(part.stat().st_size for part in parts if part.exists())
+    """Bytes on disk of a SQLite database, its search index and what is not checkpointed included."""
+    return sum(part.stat().st_size for part in files_of(database) if part.exists())
+
+
+def files_of(database: Path) -> list[Path]:
+    """The files of a SQLite database, whether they are there or not."""
+    return [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-search", "-search-wal")]

@@ -1,6 +1,7 @@
 """The architecture, held: imports point one way, engines know little, and every URL stands on one screen.
 
-errors, observe, config → model → store.base → ingest, timeline, live, helpdesk → http → ui → committer → app → cli
+errors, observe, config, collector → model → store.base → ingest, timeline, live, helpdesk → http → ui → indexer →
+committer → app → cli
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 TIERS = (  # a module may import what stands above it, and itself; packages of one tier do not import each other
     ("errors",),
-    ("observe", "config"),
+    ("observe", "config", "collector"),
     ("model",),
     ("store.base",),
     ("ingest", "timeline", "live", "helpdesk"),
     ("http",),
     ("ui",),  # pages are routes too: they read requests and answer them as the API does
-    ("committer",),  # the process beside the server
+    ("indexer",),  # the processes beside the server
+    ("committer",),
     ("app",),
     ("backup", "doctor", "transfer", "csv_transfer", "demo"),
     ("postgres_backup", "copying"),  # what the command line does beside serving
@@ -31,7 +33,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
 ENGINES = "store"  # the engines and their migrations: beside the tiers, see below
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
-WHO_PICKS_ENGINES = ("app", "committer", "backup", "postgres_backup", "copying", "doctor", "cli")
+WHO_PICKS_ENGINES = ("app", "committer", "indexer", "backup", "postgres_backup", "copying", "doctor", "cli")
 MAY_NAME_URLS = (
     "http.routes",
     "http.described.",

@@ -10,7 +10,8 @@ from typing import Any
 import pysqlite3 as sqlite3
 
 from backstory.model.searched import read_searched
-from backstory.store.log.index_worker import folded_text, terms_of
+from backstory.store.log.index_entries import folded_text, terms_of
+from backstory.store.log.sqlite_search import search_file
 from bench.engines import COMMITTED, Bare, Clustered, bare_postgres, empty_database
 from bench.load import Job, drive
 from bench.places import scratch
@@ -78,6 +79,7 @@ def _publish(outcome: Outcome, server: Running, connections: int, count: int) ->
 def _bare(source: Path, folder: Path, count: int) -> Bare:
     """Activities a second of the same inserts by hand."""
     with _opened(source) as reader:
+        reader.execute("ATTACH ? AS search", (str(search_file(source)),))
         kept = _kept(reader, count)
         rates = [
             _insert_all(reader, folder / f"bare-{len(tables)}.db", {table: kept[table] for table in tables})
@@ -136,10 +138,12 @@ def _opened(path: Path) -> Any:
 def _definitions(reader: Any, tables: Collection[str]) -> list[str]:
     """CREATE statements of some tables, and of their indexes."""
     marks = ",".join("?" * len(tables))
-    query = (
-        f"SELECT sql FROM sqlite_schema WHERE tbl_name IN ({marks}) AND sql IS NOT NULL ORDER BY type DESC"
-    )
-    return [row[0] for row in reader.execute(query, list(tables))]
+    query = "SELECT sql FROM {}.sqlite_schema WHERE tbl_name IN ({}) AND sql IS NOT NULL ORDER BY type DESC"
+    return [
+        row[0]
+        for schema in ("main", "search")
+        for row in reader.execute(query.format(schema, marks), list(tables))
+    ]
 
 
 def _insert(writer: Any, table: str, rows: Sequence[Any]) -> None:

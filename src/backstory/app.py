@@ -12,7 +12,8 @@ import structlog
 import uvicorn
 from prometheus_client import start_http_server
 
-from backstory.committer import calm_collector, committer
+from backstory.collector import calm_collector
+from backstory.committer import committer
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError
 from backstory.helpdesk.access import Authenticator
@@ -41,6 +42,7 @@ from backstory.http.manual import write_documentation
 from backstory.http.message import Scope
 from backstory.http.routes import METRICS, ROUTES
 from backstory.http.services import Services
+from backstory.indexer import indexer
 from backstory.ingest.commit import GroupCommit
 from backstory.live.hub import Hub
 from backstory.model.mail import Sender
@@ -82,7 +84,13 @@ def open_store(
         return shared
     from backstory.store.sqlite import SqliteStore
 
-    embedded = SqliteStore(settings.database, ownership=ownership, phone_region=region, committer=committer)
+    embedded = SqliteStore(
+        settings.database,
+        ownership=ownership,
+        phone_region=region,
+        committer=committer,
+        indexer=indexer(str(settings.database), settings.log_level, settings.log_format),
+    )
     embedded.open()
     return embedded
 

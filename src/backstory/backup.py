@@ -148,6 +148,7 @@ def restore_from(backup: Path, target: Path, show: Show) -> str:
         f"New contacts begin at {highest + 1:,} ({ids}).\n"
         f"Keys that were revoked since the backup {'stay revoked' if known else 'are in force again: revoke them'}.\n"
         "Activities that were deleted since the backup are back: delete them again.\n"
+        "The search index is built again while the next server runs.\n"
         + (f"The database that was there is kept as {kept}." if kept else "There was no database before.")
     )
 

@@ -7,15 +7,16 @@ that ends this process, behind everything that it was given; signals that reach 
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from backstory.collector import calm_collector
 from backstory.config import Settings
 from backstory.errors import StorageError
+from backstory.indexer import indexer
 from backstory.observe import configure_logs, is_for_people
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
@@ -27,23 +28,13 @@ def committer(settings: Settings) -> Sequence[str]:
     return (sys.executable, "-m", "backstory.committer", *where)
 
 
-def calm_collector() -> None:
-    """Let the garbage collector look less often, and never at what was loaded at the start.
-
-    A batch is a hundred thousand objects of which none is in a cycle: with the usual thresholds looking at them, again
-    and again, is a tenth of the work.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
 def main(database: str, log_level: str, log_format: str) -> None:
     """Commit what comes until there is no more."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     configure_logs(log_level, human=is_for_people(log_format))
-    store = SqliteStore(Path(database), ownership=Ownership.LENT)
+    index = indexer(database, log_level, log_format)
+    store = SqliteStore(Path(database), ownership=Ownership.LENT, indexer=index)
     try:
         store.open()
     except StorageError as error:

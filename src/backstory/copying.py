@@ -72,7 +72,7 @@ def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresSto
     if ownership is Ownership.NEVER and not settings.database.exists():
         raise StorageError(f"there is no database {settings.database}")
     embedded = SqliteStore(settings.database, ownership=ownership)
-    embedded.open(index=False)
+    embedded.open()
     return embedded
 
 

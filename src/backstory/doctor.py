@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,6 +21,7 @@ from backstory.store import migrations
 from backstory.store.log import cassandra_look
 from backstory.store.log.cassandra_look import SeenNode, shown
 from backstory.store.log.cassandra_session import SCHEMA_VERSION, CassandraAddress, read_address
+from backstory.store.log.sqlite_search import search_file, watermark
 from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
@@ -171,7 +173,7 @@ def _database(settings: Settings, show: Show, quick: bool) -> Iterator[Finding]:
         return
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        yield from _look_inside(connection, show, quick)
+        yield from _look_inside(connection, path, show, quick)
         connection.close()
     except sqlite3.Error as error:
         yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
@@ -292,7 +294,7 @@ def _postgres(database: PostgresUrl) -> Iterator[Finding]:
         yield Finding("note", "search", advice)
 
 
-def _look_inside(connection: sqlite3.Connection, show: Show, quick: bool) -> Iterator[Finding]:
+def _look_inside(connection: sqlite3.Connection, path: Path, show: Show, quick: bool) -> Iterator[Finding]:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StorageError("it is a database of another program; set another one")
@@ -317,10 +319,32 @@ def _look_inside(connection: sqlite3.Connection, show: Show, quick: bool) -> Ite
         yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
     if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():
         yield _NO_ADMIN
-    indexed = connection.execute("SELECT value FROM log_state WHERE name = 'indexed'").fetchone()[0]
-    behind = connection.execute(
-        "SELECT count(*) FROM activities WHERE position > ?", (int(indexed),)
-    ).fetchone()[0]
+    yield from _look_at_search(connection, path, show, quick)
+
+
+def _look_at_search(connection: sqlite3.Connection, path: Path, show: Show, quick: bool) -> Iterator[Finding]:
+    search = search_file(path)
+    if not search.exists():
+        yield Finding("note", "search", "there is no index yet; a running server builds it")
+        return
+    indexed = 0
+    try:
+        with closing(sqlite3.connect(f"file:{search}?mode=ro", uri=True)) as index:
+            check = "ok" if quick else _damage(index, show)
+            if check == "ok":
+                indexed = watermark(index)
+    except sqlite3.Error as error:
+        check = str(error)
+    if check != "ok":
+        yield Finding(
+            "bad",
+            "search",
+            f"{search} is damaged ({check}); stop the server and remove it: it is built again",
+        )
+        return
+    behind = connection.execute("SELECT count(*) FROM activities WHERE position > ?", (indexed,)).fetchone()[
+        0
+    ]
     if behind:
         yield Finding(
             "note", "search", f"{behind:,} activities are not indexed yet; a running server does it"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from backstory.store.base import Store
 from backstory.store.cassandra import CassandraStore
 from backstory.store.log import postgres_index, sqlite_index
+from backstory.store.log.sqlite_index import follow
 from backstory.store.postgres import PostgresStore
 from backstory.store.sqlite import SqliteStore
 from tests.servers.cassandra import CassandraCluster
@@ -18,8 +21,10 @@ Opener = Callable[[pytest.FixtureRequest], Store]
 
 def open_sqlite(request: pytest.FixtureRequest) -> SqliteStore:
     """The embedded store, in a file of its own."""
-    store = SqliteStore(request.getfixturevalue("tmp_path") / "backstory.db")
+    path = request.getfixturevalue("tmp_path") / "backstory.db"
+    store = SqliteStore(path)
     store.open()
+    request.getfixturevalue("indexing")(path)
     return store
 
 
@@ -39,6 +44,22 @@ def open_cassandra(request: pytest.FixtureRequest) -> CassandraStore:
 
 
 ENGINES: dict[str, Opener] = {"sqlite": open_sqlite, "postgres": open_postgres, "cassandra": open_cassandra}
+
+
+@pytest.fixture
+def indexing() -> Iterator[Callable[[Path], None]]:
+    """Takes the path of an open SQLite store and fills its search index, in a thread where a server has a process."""
+    stopped, threads = threading.Event(), []
+
+    def start(path: Path) -> None:
+        thread = threading.Thread(target=follow, args=(path, lambda rest: stopped.wait(min(rest, 0.005))))
+        thread.start()
+        threads.append(thread)
+
+    yield start
+    stopped.set()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture

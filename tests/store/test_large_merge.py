@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
+import pysqlite3 as sqlite3
 import pytest
 
 from backstory.helpdesk.merges import Merges
@@ -12,6 +14,7 @@ from backstory.model.activity import Published
 from backstory.model.contact import NewContact
 from backstory.model.ids import ActivityId
 from backstory.store.base import RecordsTransaction
+from backstory.store.log.sqlite_search import search_file
 from backstory.store.sqlite import SqliteStore
 from tests.store.support import ENTRY, NONE, publication
 
@@ -30,9 +33,11 @@ async def filled(store: SqliteStore, name: str, first: int) -> int:
     """A contact with many activities, at every other position from `first` on."""
     contact = await store.records.create_contact(NewContact(name, email=f"{name}@example.com"), ENTRY)
 
+    with closing(sqlite3.connect(str(search_file(store.database.path)))) as index, index:
+        index.execute("UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(1 << 60),))
+
     def work(transaction: Any) -> None:
         transaction.raw.execute(_FILL, (MANY, first, contact.key))
-        transaction.raw.execute("UPDATE log_state SET value = ? WHERE name = 'indexed'", (str(1 << 60),))
 
     await store.database.write(work)
     return contact.id

@@ -26,7 +26,6 @@ LOG_TABLES = {
     "erased",
     "event_keys",
     "deletions",
-    "postings",
     "log_state",
 }  # log/sqlite_schema.sql
 

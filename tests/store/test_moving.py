@@ -33,7 +33,7 @@ async def old(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 @pytest.fixture
 async def new(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     opened = SqliteStore(tmp_path / "new.db")
-    opened.open(index=False)
+    opened.open()
     yield opened
     await opened.close()
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +15,15 @@ import pysqlite3 as sqlite3
 import pytest
 
 from backstory.errors import StorageError, Unavailable
+from backstory.indexer import indexer
 from backstory.model.activity import Published, join_answers
 from backstory.model.contact import Contact, NewContact
 from backstory.model.page import Filters, Place
 from backstory.model.searched import read_searched
 from backstory.store.log import sqlite_index
-from backstory.store.log.index_worker import ref_token
+from backstory.store.log.index_entries import ref_token
+from backstory.store.log.sqlite_index import Indexer
+from backstory.store.log.sqlite_search import INDEX_RULES, SearchFile, search_file
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
 from tests.store.support import (
@@ -43,18 +46,30 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "backstory.db"
 
 
+Indexing = Callable[[Path], None]
+
+
 @pytest.fixture
-async def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+async def store(path: Path, prompt_index: None, indexing: Indexing) -> AsyncIterator[SqliteStore]:
     opened = opened_store(path)
+    indexing(path)
     yield opened
     await opened.close()
 
 
-def opened_store(path: Path, ownership: Ownership = Ownership.REQUIRED) -> SqliteStore:
-    store = SqliteStore(path, ownership=ownership)
+def opened_store(
+    path: Path, ownership: Ownership = Ownership.REQUIRED, indexer: Sequence[str] = ()
+) -> SqliteStore:
+    store = SqliteStore(path, ownership=ownership, indexer=indexer)
     store.open()
     return store
+
+
+def indexed_here(path: Path) -> None:
+    """Index what there is, here and now."""
+    with closing(Indexer(path)) as indexer:
+        while indexer.step() == 0:
+            pass
 
 
 def rows_of(path: Path, query: str, *values: Any) -> list[Any]:
@@ -82,8 +97,9 @@ async def test_the_indexes_hold_exactly_what_is_there(store: SqliteStore, path: 
             await indexed(store)
     await indexed(store)
     with closing(sqlite3.connect(str(path))) as connection:
+        SearchFile(path).attach(connection)
         connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-        connection.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, words, instance)")
+        connection.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(search, words, instance)")
         indexed_words = set(connection.execute("SELECT term, doc FROM vocabulary"))
         postings = connection.execute("SELECT position FROM postings").fetchall()
         rows = connection.execute("SELECT position, contact_key, body FROM activities").fetchall()
@@ -98,7 +114,7 @@ async def test_the_indexes_hold_exactly_what_is_there(store: SqliteStore, path: 
     assert {each[0] for each in postings} == {row[0] for row in rows} == {each.id.position for each in alive}
 
 
-async def test_the_text_of_a_deleted_activity_is_gone_from_the_file(path: Path) -> None:
+async def test_the_text_of_a_deleted_activity_is_gone_from_the_files(path: Path, prompt_index: None) -> None:
     store = opened_store(path)
     options: dict[str, Any] = {
         "name": "Xylophonic",
@@ -106,7 +122,8 @@ async def test_the_text_of_a_deleted_activity_is_gone_from_the_file(path: Path) 
         "context": {"Order id": "Quixotical"},
     }
     published = await publish_one(store, {"email": "a@b"}, **options)
-    await indexed(store)
+    indexed_here(path)
+    assert await found(store, Filters(words=("quixotical",)))
     await store.log.delete(published.id, ENTRY)
     await store.close()
     text = b"".join(file.read_bytes() for file in path.parent.iterdir()).lower()
@@ -114,19 +131,23 @@ async def test_the_text_of_a_deleted_activity_is_gone_from_the_file(path: Path) 
         assert word not in text
 
 
-async def test_the_index_goes_on_where_it_was_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 3_600.0)
+async def test_the_index_goes_on_where_it_was_left(
+    path: Path, monkeypatch: pytest.MonkeyPatch, prompt_index: None
+) -> None:
     monkeypatch.setattr(sqlite_index, "PIECE_ROWS", 7)
     store = opened_store(path)
     results = await publish(store, *(publication(name=f"event {number}") for number in range(50)))
     assert await found(store, Filters(words=("event",))) == []
     assert store.stats().index_lag > 0
+    with closing(Indexer(path)) as indexer:
+        indexer.step()
+    assert len(await found(store, Filters(words=("event",)))) == 7
     await store.close()
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
     store = opened_store(path)
     try:
         await publish_one(store, name="one more")
-        await indexed(store)
+        indexed_here(path)
+        assert store.stats().index_lag == 0
         assert {each.id for each in await found(store, Filters(words=("event",)))} == {
             each.id for each in results
         }
@@ -135,71 +156,153 @@ async def test_the_index_goes_on_where_it_was_left(path: Path, monkeypatch: pyte
         await store.close()
 
 
-async def test_the_rest_is_indexed_at_start_without_a_new_arrival(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 3_600.0)
-    store = opened_store(path)
-    published = await publish_one(store, name="left behind")
-    await store.close()
+async def test_the_index_waits_for_entries_to_gather(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened_store(path)
     try:
-        async with asyncio.timeout(10):
-            while not (ids := [each.id for each in await found(store, Filters(words=("behind",)))]):
-                await asyncio.sleep(0.002)  # between two looks
-        assert ids == [published.id]
+        await publish_one(store)
+        with closing(Indexer(path)) as indexer:
+            monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 3_600.0)
+            assert indexer.step() > 0
+            assert store.stats().index_lag > 0
+            monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+            assert indexer.step() == 0
+        assert store.stats().index_lag == 0
     finally:
         await store.close()
 
 
-def index_workers() -> list[int]:
-    """The processes of ours that build the index."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    children += [
+def indexers() -> list[int]:
+    """The processes of ours that build an index."""
+    children = {
         child
         for task in Path(f"/proc/{os.getpid()}/task").iterdir()
         for child in (task / "children").read_text().split()
-    ]
+    }
     return sorted(
-        {int(child) for child in children if b"index_worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
+        int(child)
+        for child in children
+        if b"backstory.indexer" in Path(f"/proc/{child}/cmdline").read_bytes()
     )
 
 
-async def test_an_index_worker_that_dies_is_replaced(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_index, "RETRY_SECONDS", 0.01)
-    results = [await publish_one(store, name="event")]
-    await indexed(store)
-    for _ in range(2):
-        (worker,) = index_workers()
-        os.kill(worker, signal.SIGKILL)
+async def test_the_rest_is_indexed_at_start_and_no_process_is_left_behind(path: Path) -> None:
+    store = opened_store(path)
+    published = await publish_one(store, name="left behind")
+    await store.close()
+    store = opened_store(path, indexer=indexer(str(path), "warning", "json"))
+    try:
+        await indexed(store)
+        assert [each.id for each in await found(store, Filters(words=("behind",)))] == [published.id]
+        assert len(indexers()) == 1
+    finally:
+        await store.close()
+    assert indexers() == []
+
+
+async def test_an_indexer_that_dies_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_index, "RESTART_SECONDS", 0.01)
+    store = opened_store(path, indexer=indexer(str(path), "warning", "json"))
+    try:
+        results = [await publish_one(store, name="event")]
+        await indexed(store)
+        (process,) = indexers()
+        os.kill(process, signal.SIGKILL)
         results.append(await publish_one(store, name="event"))
         await indexed(store)
-        assert index_workers() != [worker]
-    assert {each.id for each in await found(store, Filters(words=("event",)))} == {
-        each.id for each in results
-    }
+        assert indexers() != [process]
+        assert {each.id for each in await found(store, Filters(words=("event",)))} == {
+            each.id for each in results
+        }
+    finally:
+        await store.close()
 
 
-async def test_no_process_is_left_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
-    store = opened_store(path)
-    await publish_one(store)
-    await indexed(store)
-    assert len(index_workers()) == 1
-    await store.close()
-    assert index_workers() == []
-
-
-async def test_pieces_are_bounded_in_bytes(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pieces_are_bounded_in_bytes(
+    path: Path, monkeypatch: pytest.MonkeyPatch, prompt_index: None
+) -> None:
     monkeypatch.setattr(sqlite_index, "PIECE_BYTES", 5_000)
     texts = ["x" * 4_000, "y" * 20_000, "z", "z", "x" * 4_999]
-    results = await publish(store, *(publication(context={"text": text}, name="event") for text in texts))
-    await indexed(store)
-    assert {each.id for each in await found(store, Filters(words=("event",)))} == {
-        each.id for each in results
-    }
+    store = opened_store(path)
+    try:
+        await publish(store, *(publication(context={"text": text}, name="event") for text in texts))
+        seen = []
+        with closing(Indexer(path)) as indexer:
+            while indexer.step() == 0:
+                seen.append(len(await found(store, Filters(words=("event",)))))
+        assert seen == [2, 5]
+    finally:
+        await store.close()
+
+
+# Deletions, of which each takes its entries out of one file and then its activity out of the other.
+
+
+class _Cut(Exception):
+    """Stands for what ends a deletion between the two commits."""
+
+
+async def test_a_deletion_that_fails_behind_the_index_leaves_the_activity_found(
+    path: Path, prompt_index: None
+) -> None:
+    store = opened_store(path)
+    try:
+        results = await publish(store, *(publication(name=f"event {number}") for number in range(3)))
+        indexed_here(path)
+        late = await publish_one(store, name="event of late")
+        for gone in (results[1], late):
+            (row,) = rows_of(
+                path,
+                "SELECT position, contact_key, timestamp, body FROM activities WHERE position = ?",
+                gone.id.position,
+            )
+
+            def cut_off(transaction: Any, row: Any = row) -> None:
+                store.log._search.remove([row])
+                raise _Cut
+
+            with pytest.raises(_Cut):
+                await store.database.write(cut_off)
+        assert {each.id for each in await found(store, Filters(words=("event",)))} == {
+            results[0].id,
+            results[2].id,
+        }
+        indexed_here(path)
+        everything = {each.id for each in (*results, late)}
+        assert {each.id for each in await found(store, Filters(words=("event",)))} == everything
+        assert len(await found(store, Filters(name="event 1"))) == 1
+        await store.log.delete(results[1].id, ENTRY)
+        assert {each.id for each in await found(store, Filters(words=("event",)))} == everything - {
+            results[1].id
+        }
+    finally:
+        await store.close()
+    with closing(sqlite3.connect(str(search_file(path)))) as index:
+        index.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+
+
+async def test_a_deletion_while_its_piece_is_on_the_way_leaves_no_entry(
+    path: Path, monkeypatch: pytest.MonkeyPatch, prompt_index: None
+) -> None:
+    store = opened_store(path)
+    try:
+        kept, gone = await publish(store, publication(name="kept"), publication(name="gone"))
+        loop = asyncio.get_running_loop()
+
+        class Reading(Indexer):
+            def _piece(self, indexed: int) -> Any:
+                rows = list(super()._piece(indexed))
+                asyncio.run_coroutine_threadsafe(store.log.delete(gone.id, ENTRY), loop).result()
+                return iter(rows)
+
+        with closing(Reading(path)) as indexer:
+            await asyncio.to_thread(indexer.step)
+        with closing(sqlite3.connect(str(search_file(path)))) as index:
+            positions = {row[0] for row in index.execute("SELECT position FROM postings")}
+        assert positions == {kept.id.position}
+        indexed_here(path)
+        assert rows_of(search_file(path), "SELECT * FROM removed") == []
+    finally:
+        await store.close()
 
 
 # Merge suggestions: nobody reads them through the store yet.
@@ -366,29 +469,48 @@ async def test_closing_finishes_what_was_taken(path: Path) -> None:
         await store.publish([publication()])
 
 
-async def test_an_index_of_other_rules_is_built_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_index, "LAG_SECONDS", 0.0)
+@pytest.mark.parametrize("what", ["rules", "generation", "nothing", "damage"])
+async def test_an_index_that_does_not_belong_is_built_again(
+    path: Path, prompt_index: None, what: str
+) -> None:
     store = opened_store(path)
     published = await publish_one(store, name="Refund issued")
-    await indexed(store)
+    indexed_here(path)
     await store.close()
-    with closing(sqlite3.connect(str(path))) as connection, connection:  # as older rules would have left it
-        connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
-        connection.execute("DELETE FROM postings")
-        connection.execute("INSERT OR REPLACE INTO log_state VALUES ('index_rules', '0')")
-
+    search = search_file(path)
+    if what == "damage":
+        search.write_bytes(b"this is not a database, it is a text of some length" * 100)
+    elif what == "nothing":
+        search.write_bytes(b"")  # its making was cut off
+    else:
+        with closing(sqlite3.connect(str(search))) as connection, connection:
+            connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+            connection.execute("DELETE FROM postings")
+            connection.execute("UPDATE index_state SET value = '0' WHERE name = ?", (what,))
     store = opened_store(path)
     try:
-        async with asyncio.timeout(10):
-            while not await found(store, Filters(words=("refund",))):
-                await asyncio.sleep(0.002)  # between two looks
-        (activity,) = await found(store, Filters(name="Refund issued"))
+        assert not await found(store, Filters(words=("refund",)))
+        indexed_here(path)
+        (activity,) = await found(store, Filters(words=("refund",)))
         assert activity.id == published.id
+        assert await found(store, Filters(name="Refund issued")) == [activity]
+        state = dict(rows_of(search, "SELECT name, value FROM index_state"))
+        ((generation,),) = rows_of(path, "SELECT value FROM log_state WHERE name = 'generation'")
+        assert (state["rules"], state["generation"]) == (INDEX_RULES, generation)
     finally:
         await store.close()
-    assert rows_of(path, "SELECT value FROM log_state WHERE name = 'index_rules'") == [
-        (sqlite_index.INDEX_RULES,)
-    ]
+
+
+async def test_an_index_of_before_is_left_alone_by_a_short_tool(path: Path, prompt_index: None) -> None:
+    store = opened_store(path)
+    await publish_one(store)
+    indexed_here(path)
+    before = search_file(path).stat().st_ino
+    tool = opened_store(path, Ownership.NEVER)
+    await tool.close()
+    assert search_file(path).stat().st_ino == before
+    assert store.stats().index_lag == 0
+    await store.close()
 
 
 async def test_a_failed_open_lets_go_of_the_file(path: Path) -> None:

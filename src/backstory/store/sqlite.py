@@ -27,7 +27,8 @@ from backstory.store.log.sqlite import (
     read_stream_position,
     write_page,
 )
-from backstory.store.log.sqlite_index import Indexer, read_lag
+from backstory.store.log.sqlite_index import Keeper
+from backstory.store.log.sqlite_search import SearchFile, read_lag
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
@@ -62,20 +63,26 @@ class SqliteStore:
         ownership: Ownership = Ownership.REQUIRED,
         phone_region: str | None = None,
         committer: Sequence[str] = (),
+        indexer: Sequence[str] = (),
     ) -> None:
-        """`committer` is the command of a process that commits what is published (`sqlite_commits.py`)."""
+        """`committer` and `indexer` are the commands of processes: one commits what is published, one indexes it.
+
+        See `sqlite_commits.py` and `log/sqlite_index.py`. Without a committer it is done here; without an indexer the
+        search index waits for a store that has one.
+        """
         self.commits = CommitProcess(committer) if committer else None
         self.database = SqliteDatabase(path, ownership, lends=self.commits is not None)
         self._appender = Appender()
-        self._indexer = Indexer()
+        search = SearchFile(path)
+        self.database.companion = search
+        self.database.chore = Keeper(search, indexer) if indexer else None
         self._ready_until = 0.0
         self._refusing = False
-        self.log = SqliteLog(self.database)
+        self.log = SqliteLog(self.database, search)
         self.records = RelationalRecords(self.database, phone_region)
 
-    def open(self, *, index: bool = True) -> None:
-        """Open the file (see `SqliteDatabase.open`); the index follows where it was left, unless it shall not."""
-        self.database.chore = self._indexer if index else None
+    def open(self) -> None:
+        """Open the file; see `SqliteDatabase.open`."""
         self.database.appender = self._append_events
         self.database.resolver = _resolve
         self.database.open()
@@ -115,8 +122,6 @@ class SqliteStore:
         results = group.results(self._appender.append(raw, group.rows, found.last))
         if bookmark is not None:
             sql.save_bookmark(transaction.records, bookmark)
-        if group.rows:
-            self._indexer.note_append()
         return results
 
     def _replay(self, raw: sqlite3.Connection, item: Publication, known: Known) -> Published:
@@ -128,7 +133,6 @@ class SqliteStore:
         """See `RecordsTransaction.append`."""
         rows = [event_row(event) for event in events]
         self._appender.append(raw, rows, read_stream_position(raw).position)
-        self._indexer.note_append()
 
     def serve_commits(self, receive: IO[bytes], send: IO[bytes]) -> None:
         """Be the committer of a server until its stream ends: commit each group that comes, in order."""

@@ -150,6 +150,19 @@ class Chore(Protocol):
         """There will be no more."""
 
 
+class Companion(Protocol):
+    """A file beside the database. The writer's connection does not have it, or each transaction would lock it."""
+
+    def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
+        """Have it ready for a database that is open; `owned`: no other process serves it."""
+
+    def attach(self, reader: sqlite3.Connection) -> None:
+        """Let a reader's connection see it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class SqliteDatabase:
     """Connections to one file. Open it, use `read` and `write` from an event loop, close it."""
 
@@ -171,6 +184,8 @@ class SqliteDatabase:
         self._at_once_lock = threading.Lock()
         self._written: asyncio.Future[None] | None = None  # of the last write that was asked for
         self._closing = False
+        self.companion: Companion | None = None
+        """A file that readers see, too. Set it before `open`."""
         self.chore: Chore | None = None
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
         self.appender: Callable[[sqlite3.Connection, Sequence[Event]], None] = _refuse_events
@@ -200,6 +215,8 @@ class SqliteDatabase:
         try:
             self._connection = self._connect()
             self._prepare(self._connection)
+            if self.companion is not None:
+                self.companion.prepare(self._connection, owned=self.owned)
         except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             self._release()
             raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
@@ -237,18 +254,8 @@ class SqliteDatabase:
         return lock is None
 
     def _connect(self) -> sqlite3.Connection:
-        if not self.path.exists():
-            self.path.touch(mode=0o600)
-        connection = sqlite3.connect(
-            str(self.path),
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        connection = open_file(self.path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA secure_delete = FAST")
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -257,7 +264,7 @@ class SqliteDatabase:
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         if tables and application_id != APPLICATION_ID:
             raise StorageError(f"{self.path} is a database of another program; set another one")
-        _switch_to_wal(connection)
+        switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self._keeps else 0}")
@@ -346,6 +353,8 @@ class SqliteDatabase:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+        if self.companion is not None:
+            self.companion.attach(connection)
         return self._over(connection, autocommit=True)
 
     def _over(self, connection: sqlite3.Connection, *, autocommit: bool = False) -> Transaction:
@@ -393,9 +402,9 @@ class SqliteDatabase:
         except (
             sqlite3.Error
         ) as error:  # the storage is full, say: publishers are told so, and the chore comes again
-            log.warning("index_failed", error=str(error))
+            log.warning("chore_failed", error=str(error))
         except Exception:  # whatever it is, the writer lives on
-            log.exception("index_failed")
+            log.exception("chore_failed")
 
     @contextmanager
     def _begin(self) -> Iterator[Transaction]:
@@ -429,6 +438,8 @@ class SqliteDatabase:
         if self._at_once is not None:
             self._at_once.raw.close()
         self._connection.close()
+        if self.companion is not None:
+            self.companion.close()
         self._release()
 
     def _release(self) -> None:
@@ -446,7 +457,23 @@ def _refuse_to_resolve(raw: sqlite3.Connection, sought: Sought) -> Resolved:
     raise StorageError("contacts belong into a store, and this database was opened without one")
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def open_file(path: Path) -> sqlite3.Connection:
+    """A connection to a file of ours, which only its owner may read where it is made now."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(
+        str(path),
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA secure_delete = FAST")
+    return connection
+
+
+def switch_to_wal(connection: sqlite3.Connection) -> None:
     """Two processes that open a new file at once meet here, where SQLite itself does not wait."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

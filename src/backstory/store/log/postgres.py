@@ -14,7 +14,7 @@ from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool
 from backstory.model.page import Filters, Page, Place
 from backstory.store.base import Arrivals, RecordsTransaction, StreamPosition
 from backstory.store.log import walk
-from backstory.store.log.index_worker import term
+from backstory.store.log.index_entries import term
 from backstory.store.postgres_database import PostgresDatabase
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from backstory.model.searched import Searched, read_searched
 from backstory.store.frames import serve_frames
-from backstory.store.log.index_worker import term
+from backstory.store.log.index_entries import term
 
 _PIECE = msgspec.json.Decoder(list[tuple[int, str, int, Raw]])
 _ENCODER = msgspec.json.Encoder()

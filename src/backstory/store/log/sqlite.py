@@ -17,11 +17,10 @@ from backstory.model.identity import Holder
 from backstory.model.ids import ActivityId, ContactKey, Position, RandomPool, first_position
 from backstory.model.moment import Microseconds
 from backstory.model.page import Filters, Page, Place
-from backstory.model.searched import read_searched
 from backstory.store.base import Arrivals, Homes, StreamPosition
 from backstory.store.log import walk
-from backstory.store.log.index_worker import contact_token, folded_text, ref_token, term, terms_of
-from backstory.store.log.sqlite_index import note_erasure, watermark
+from backstory.store.log.index_entries import EVERYTHING, contact_token, ref_token, term
+from backstory.store.log.sqlite_search import SearchFile
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
 from backstory.store.records.sqlite_homes import read_holder
@@ -156,16 +155,6 @@ class Appender:
         return ActivityId(position, row[0]), row[1], row[2]
 
 
-def _remove_from_index(raw: sqlite3.Connection, row: Sequence[Any]) -> None:
-    searched = read_searched(row[4])
-    raw.executemany(
-        "DELETE FROM postings WHERE (term, timestamp, position) = (?, ?, ?)",
-        [(each, row[3], row[0]) for each in terms_of(searched)],
-    )
-    text = folded_text(row[2].hex(), searched)
-    raw.execute("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", (row[0], text))
-
-
 class SqliteLog:
     """The read side, and deletion."""
 
@@ -173,8 +162,9 @@ class SqliteLog:
     finds_words = True
     late_seconds = 0.0
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqliteDatabase, search: SearchFile) -> None:
         self._database = database
+        self._search = search
 
     async def get(self, activity_id: ActivityId) -> Activity | None:
         """See `ActivityLog.get`."""
@@ -218,18 +208,17 @@ class SqliteLog:
 
     async def erase(self, homes: Sequence[ContactKey], limit: int) -> int:
         """See `ActivityLog.erase`."""
-        return await self._database.write(lambda transaction: _erase(transaction, homes, limit))
+        return await self._database.write(lambda transaction: self._erase(transaction, homes, limit))
 
     def _delete(
         self, transaction: Transaction, activity_id: ActivityId, entry: AuditEntry
     ) -> Deletion | None:
         raw = transaction.raw
-        row = _select(raw, _FULL_ROW, activity_id)
+        row = _select(raw, _ROW, activity_id)
         if row is None:
             return None
         deletion = Deletion(next_position(read_stream_position(raw).position), row[2], activity_id)
-        if row[0] <= watermark(raw):
-            _remove_from_index(raw, row)
+        self._search.remove([(row[0], *row[2:])])
         raw.execute("PRAGMA secure_delete = ON")  # its text is overwritten, also where its pages become free
         try:
             raw.execute("DELETE FROM activities WHERE position = ?", (row[0],))
@@ -239,28 +228,22 @@ class SqliteLog:
         add_audit(transaction.records, entry)
         return deletion
 
-
-def _erase(transaction: Transaction, homes: Sequence[ContactKey], limit: int) -> int:
-    raw = transaction.raw
-    rows: list[Sequence[Any]] = []
-    for home in homes:
-        query = (
-            f"SELECT {_FULL_ROW} FROM activities INDEXED BY activities_timeline WHERE contact_key = ? LIMIT ?"  # noqa: S608
-        )
-        rows += raw.execute(query, (home, limit - len(rows))).fetchall()
-    indexed = watermark(raw)
-    for row in rows:
-        if row[0] <= indexed:
-            _remove_from_index(raw, row)
-    if any(row[0] > indexed for row in rows):
-        note_erasure(raw)
-    raw.execute("PRAGMA secure_delete = ON")
-    try:
-        raw.executemany("DELETE FROM activities WHERE position = ?", [(row[0],) for row in rows])
-    finally:
-        raw.execute("PRAGMA secure_delete = FAST")
-    raw.executemany("INSERT INTO erased VALUES (?, ?)", [(row[0], row[1]) for row in rows])
-    return len(rows)
+    def _erase(self, transaction: Transaction, homes: Sequence[ContactKey], limit: int) -> int:
+        raw = transaction.raw
+        rows: list[Sequence[Any]] = []
+        for home in homes:
+            query = (
+                f"SELECT {_ROW} FROM activities INDEXED BY activities_timeline WHERE contact_key = ? LIMIT ?"  # noqa: S608
+            )
+            rows += raw.execute(query, (home, limit - len(rows))).fetchall()
+        self._search.remove([(row[0], *row[2:]) for row in rows])
+        raw.execute("PRAGMA secure_delete = ON")
+        try:
+            raw.executemany("DELETE FROM activities WHERE position = ?", [(row[0],) for row in rows])
+        finally:
+            raw.execute("PRAGMA secure_delete = FAST")
+        raw.executemany("INSERT INTO erased VALUES (?, ?)", [(row[0], row[1]) for row in rows])
+        return len(rows)
 
 
 def _select(raw: sqlite3.Connection, columns: str, activity_id: ActivityId) -> Any:
@@ -355,7 +338,7 @@ def _best_terms(filters: Filters) -> list[int]:
         return [term("type", each) for each in filters.types]
     if filters.sources:
         return [term("source", each) for each in filters.sources]
-    return [term("all", "")]
+    return [EVERYTHING]
 
 
 def _posting_rows(

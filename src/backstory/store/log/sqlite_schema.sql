@@ -1,5 +1,5 @@
--- The activity log on SQLite. The commit path writes `activities`, its timeline index and `event_keys`; everything
--- else is built from the log behind the watermark in `log_state`, in sorted bulk, a moment later.
+-- The activity log on SQLite, as the first schema has it. Publishing writes `activities`, its timeline index and
+-- `event_keys`. `postings` and `words` have moved into a file of their own since (`sqlite_search.sql`, migration 0004).
 
 CREATE TABLE activities (
     position    INTEGER PRIMARY KEY,  -- order of arrival; the first 60 bits of the public id

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pysqlite3
     import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 def is_current(connection: pysqlite3.Connection) -> bool:
