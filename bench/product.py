@@ -174,7 +174,7 @@ def filled(rows: int, feed: Feed) -> Path:
 
 @contextmanager
 def filled_databases(sizes: Sequence[int], feed_of: Callable[[int], Feed]) -> Iterator[list[Database]]:
-    """A database of the chosen engine for each size, filled and searchable.
+    """A database of the chosen engine for each size, filled; searchable but for a large one of PostgreSQL.
 
     Those of SQLite and PostgreSQL are kept in out/databases; a cluster's is filled by import each time.
     """
