@@ -33,7 +33,17 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
 ENGINES = "store"  # the engines and their migrations: beside the tiers, see below
 ENGINES_MAY_IMPORT = ("errors", "model", "store")
 QUERIES = "store.records"  # the same on every relational engine; the helpdesk runs them through `Records`
-WHO_PICKS_ENGINES = ("app", "committer", "indexer", "backup", "postgres_backup", "copying", "doctor", "cli")
+WHO_PICKS_ENGINES = (
+    "app",
+    "committer",
+    "indexer",
+    "backup",
+    "postgres_backup",
+    "copying",
+    "doctor",
+    "demo",
+    "cli",
+)
 MAY_NAME_URLS = (
     "http.routes",
     "http.described.",

@@ -54,10 +54,11 @@ Show = Callable[[float, str], None]
 
 
 def bytes_to_read(settings: Settings) -> int:
-    """About how much `examine` reads to look for damage: an SQLite file, twice; of PostgreSQL nothing."""
+    """About how much `examine` reads to look for damage: the files of SQLite, twice; of PostgreSQL nothing."""
     if isinstance(settings.database, PostgresUrl) or not settings.database.is_file():
         return 0
-    return 2 * settings.database.stat().st_size
+    files = (settings.database, search_file(settings.database))
+    return 2 * sum(file.stat().st_size for file in files if file.exists())
 
 
 def examine(
@@ -171,9 +172,10 @@ def _database(settings: Settings, show: Show, quick: bool) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("note", "database", f"{path} does not exist yet; 'backstory serve' makes it")
         return
+    begun = _bytes_read()
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        yield from _look_inside(connection, path, show, quick)
+        yield from _look_inside(connection, path, lambda done, note: show(done - begun, note), quick)
         connection.close()
     except sqlite3.Error as error:
         yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
@@ -353,13 +355,13 @@ def _look_at_search(connection: sqlite3.Connection, path: Path, show: Show, quic
 
 def _damage(connection: sqlite3.Connection, show: Show) -> str:
     """What SQLite finds wrong with the file, or "ok". Ctrl-C ends it, as anything."""
-    begun, shown = _bytes_read(), 0.0
+    shown = 0.0
 
     def tell() -> None:
         nonlocal shown
         if time.monotonic() - shown > SHOW_SECONDS:
             shown = time.monotonic()
-            show(_bytes_read() - begun, "")
+            show(_bytes_read(), "")
 
     connection.set_progress_handler(tell, 1_000)
     try:

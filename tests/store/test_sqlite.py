@@ -131,6 +131,47 @@ async def test_the_text_of_a_deleted_activity_is_gone_from_the_files(path: Path,
         assert word not in text
 
 
+async def test_deleted_texts_are_gone_also_where_segments_were_merged(path: Path, prompt_index: None) -> None:
+    store = opened_store(path)
+    results: list[Published] = []
+    for piece in range(24):
+        items = [publication(name="event", context={"note": f"quixotic{piece}x{n}"}) for n in range(10)]
+        results += await publish(store, *items)
+        indexed_here(path)
+    for each in results:
+        await store.log.delete(each.id, ENTRY)
+    await publish_one(store, name="later")
+    indexed_here(path)
+    await store.close()
+    for file in path.parent.iterdir():
+        assert b"quixotic" not in file.read_bytes(), file
+
+
+async def test_a_text_that_cannot_be_read_can_be_deleted(store: SqliteStore) -> None:
+    published = await publish_one(store, name="event")
+    await store.database.write(
+        lambda transaction: transaction.raw.execute("UPDATE activities SET body = CAST('{}' AS BLOB)")
+    )
+    await indexed(store)
+    assert await store.log.delete(published.id, ENTRY) is not None
+
+
+async def test_timelines_do_without_an_index_that_is_damaged(path: Path) -> None:
+    """Also tools; and the next server throws it away."""
+    store = opened_store(path)
+    published = await publish_one(store, name="event")
+    await store.close()
+    search_file(path).write_bytes(b"this is not a database, it is a text of some length" * 100)
+    tool = opened_store(path, Ownership.NEVER)
+    assert [each.id for each in await timeline(tool, [await home_of(tool, published)])] == [published.id]
+    await tool.close()
+    assert (path.parent / "backstory.db-search-damaged").exists()
+    store = opened_store(path)
+    assert [each.name for each in path.parent.glob("*-damaged")] == []
+    assert store.stats().index_lag > 0
+    await store.close()
+
+
 async def test_the_index_goes_on_where_it_was_left(
     path: Path, monkeypatch: pytest.MonkeyPatch, prompt_index: None
 ) -> None:

@@ -1,4 +1,4 @@
-"""The embedded store: activity log and records in one SQLite file, written in one transaction."""
+"""The embedded store: activity log and records in one SQLite file, written in one transaction, and a search file."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Companion(Protocol):
     """A file beside the database. The writer's connection does not have it, or each transaction would lock it."""
 
     def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
-        """Have it ready for a database that is open; `owned`: no other process serves it."""
+        """Have it ready for a database that is open; `owned`: this process holds the owner's lock."""
 
     def attach(self, reader: sqlite3.Connection) -> None:
         """Let a reader's connection see it."""
@@ -216,7 +216,7 @@ class SqliteDatabase:
             self._connection = self._connect()
             self._prepare(self._connection)
             if self.companion is not None:
-                self.companion.prepare(self._connection, owned=self.owned)
+                self.companion.prepare(self._connection, owned=self._lock is not None)
         except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             self._release()
             raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
@@ -354,7 +354,11 @@ class SqliteDatabase:
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         if self.companion is not None:
-            self.companion.attach(connection)
+            try:
+                self.companion.attach(connection)
+            except BaseException:
+                connection.close()
+                raise
         return self._over(connection, autocommit=True)
 
     def _over(self, connection: sqlite3.Connection, *, autocommit: bool = False) -> Transaction:
@@ -430,7 +434,7 @@ class SqliteDatabase:
         if self._keeps:
             await asyncio.to_thread(self._checkpointer.join)
         if self.chore is not None:
-            self.chore.close()
+            await asyncio.to_thread(self.chore.close)
         for _ in self._readers:
             self._reads.put(None)
         for thread in self._readers:

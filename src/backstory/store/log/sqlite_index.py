@@ -22,6 +22,7 @@ from backstory.store.log.sqlite_search import (
     Row,
     SearchFile,
     add_entries,
+    entries_of,
     oldest_missing,
     seconds_since,
     transaction,
@@ -41,13 +42,16 @@ KEEP_SECONDS = 0.25
 """How often the keeper looks after the indexer and at what has expired."""
 
 RESTART_SECONDS = 1.0
-"""An indexer that ends at once is not started more often than so."""
+MAX_RESTART_SECONDS = 60.0
+STEADY_SECONDS = 30.0
+"""An indexer that ends is started again after a second, or twice as long each time where it never gets this old."""
 
 RETRY_SECONDS = 1.0
 EXPIRED_ROWS = 1_000
 STOP_SECONDS = 5.0
 
 _ROW = "position, contact_key, timestamp, body"
+_MARKS = "SELECT position FROM removed WHERE position <= ?"
 
 log = structlog.get_logger(__name__)
 
@@ -80,14 +84,16 @@ class Indexer:
 
     def _index(self, indexed: Position) -> None:
         rows = list(self._piece(indexed))
+        entries = entries_of(
+            rows
+        )  # before the transaction: a deletion waits for that, and publishers for the deletion
         with transaction(self._search):
             if watermark(self._search) != indexed:
                 return  # another one did it
-            removed = self._removed()
-            add_entries(self._search, (row for row in rows if row[0] not in removed))
-            self._search.execute(
-                "UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(rows[-1][0]),)
-            )
+            last = rows[-1][0]
+            removed = self._marks(last)
+            add_entries(self._search, [entry for entry in entries if entry.position not in removed])
+            self._search.execute("UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(last),))
 
     def _piece(self, indexed: Position) -> Iterator[Row]:
         size = 0
@@ -98,26 +104,27 @@ class Indexer:
             if size >= PIECE_BYTES:
                 return
 
-    def _removed(self) -> set[Position]:
-        return {row[0] for row in self._search.execute("SELECT position FROM removed")}
+    def _marks(self, last: Position) -> set[Position]:
+        """What deletions have marked, up to a position."""
+        return {row[0] for row in self._search.execute(_MARKS, (last,))}
 
     def _settle(self) -> None:
         """Forget the marks of deletions that are done, and put back the entries of those that failed.
 
-        A mark behind the watermark stays where its activity is gone: another indexer may have read it before.
+        A mark ahead of the watermark stays until its piece has passed it over.
         """
-        marks = self._removed()
+        marks = self._marks(watermark(self._search))
         if not marks:
             return
         unclear = any(self._row(position) for position in marks)  # a deletion is under way, or has failed
-        with self._nobody_writing() if unclear else contextlib.nullcontext(), transaction(self._search):
-            indexed = watermark(self._search)
-            left = [row for row in map(self._row, marks) if row is not None]
-            add_entries(self._search, (row for row in left if row[0] <= indexed))
-            settled = {position for position in marks if position <= indexed}.union(row[0] for row in left)
-            self._search.executemany(
-                "DELETE FROM removed WHERE position = ?", [(position,) for position in settled]
-            )
+        with self._nobody_writing() if unclear else contextlib.nullcontext():
+            marks &= self._marks(max(marks))  # another indexer may have settled some meanwhile
+            entries = entries_of(row for row in map(self._row, marks) if row is not None)
+            with transaction(self._search):
+                add_entries(self._search, entries)
+                self._search.executemany(
+                    "DELETE FROM removed WHERE position = ?", [(position,) for position in marks]
+                )
 
     def _row(self, position: Position) -> Row | None:
         query = f"SELECT {_ROW} FROM activities WHERE position = ?"  # noqa: S608 - columns are ours
@@ -141,25 +148,27 @@ class Indexer:
 
 def follow(database: Path, ended: Callable[[float], bool]) -> None:
     """Index what arrives until `ended`, which takes how many seconds to wait for the end, says so."""
-    rest = 0.0
     with contextlib.closing(Indexer(database)) as indexer:
+        rest = 0.0
         while not ended(rest):
             try:
                 rest = indexer.step()
             except sqlite3.Error as error:  # the disk is full, say: it comes again
                 log.warning("index_failed", error=str(error))
+                SearchFile(database).note(error)
                 rest = RETRY_SECONDS
 
 
 class Keeper:
-    """The writer's chore, in the process that owns the log: an indexer runs while there is something to index."""
+    """The writer's chore, in the process that owns the log: from the first thing to index on, an indexer runs."""
 
     def __init__(self, search: SearchFile, command: Sequence[str]) -> None:
         """`command` starts an indexer that ends when its standard input does."""
         self._search = search
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._next = 0.0  # on the monotonic clock
+        self._next = self._started = 0.0  # on the monotonic clock
+        self._pause = RESTART_SECONDS
 
     def due_in(self) -> float:
         """See `Chore.due_in`."""
@@ -168,7 +177,6 @@ class Keeper:
     def do(self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]) -> None:
         """See `Chore.do`."""
         self._next = time.monotonic() + KEEP_SECONDS
-        self._keep_indexer(raw)
         moment = now()
         if raw.execute("SELECT EXISTS (SELECT 1 FROM event_keys WHERE expires <= ?)", (moment,)).fetchone()[
             0
@@ -179,6 +187,7 @@ class Keeper:
                     " (SELECT hash FROM event_keys WHERE expires <= ? LIMIT ?)",
                     (moment, EXPIRED_ROWS),
                 )
+        self._keep_indexer(raw)
 
     def _keep_indexer(self, raw: sqlite3.Connection) -> None:
         if self._process is not None:
@@ -187,9 +196,14 @@ class Keeper:
                 return
             log.error("indexer_lost", status=status)
             self.close()
-            self._next = time.monotonic() + RESTART_SECONDS
+            ran = time.monotonic() - self._started
+            self._pause = (
+                RESTART_SECONDS if ran > STEADY_SECONDS else min(2 * self._pause, MAX_RESTART_SECONDS)
+            )
+            self._next = time.monotonic() + self._pause
             return
         if self._search.is_behind(raw):
+            self._started = time.monotonic()
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours
                 self._command,
                 stdin=subprocess.PIPE,

@@ -4,7 +4,8 @@ One process writes entries into it (`sqlite_index.py`), whoever deletes activiti
 It belongs to one log in one state: where it does not fit, after a restore say, it is thrown away and built again.
 
 A deletion takes the log's write lock, marks and removes here, commits here, and then commits in the log. So nothing of
-what is gone can be left here. Where it fails in between, the mark tells the indexer to put the entries back.
+what is gone can be left here, but in a write-ahead log until that begins afresh. Where it fails in between, the mark
+tells the indexer to put the entries back.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pysqlite3 as sqlite3
 import structlog
@@ -30,6 +32,7 @@ other entries: a deletion takes out what today's rules say, so the index must ha
 
 CHECKPOINT_PAGES = 4 * 1024
 _CACHE_KIB = 16 * 1024
+_READER_CACHE_KIB = 4 * 1024
 
 Row = Sequence[Any]
 """Position, contact key, timestamp and body of an activity."""
@@ -66,32 +69,46 @@ def read_lag(raw: sqlite3.Connection) -> float:
     return 0.0 if position is None else seconds_since(position)
 
 
-def add_entries(raw: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Index activities, in a transaction that is under way. One whose text cannot be read is left out, and told."""
-    postings: list[tuple[int, int, int]] = []
-    texts: list[tuple[int, str]] = []
+class Entry(NamedTuple):
+    """What an activity has in the index."""
+
+    position: Position
+    postings: list[tuple[int, int, int]]
+    text: str
+
+
+def entries_of(rows: Iterable[Row]) -> list[Entry]:
+    """The entries of activities. One whose text cannot be read has none, and is told."""
+    entries: list[Entry] = []
     for position, contact_key, timestamp, body in rows:
         try:
             searched = read_searched(bytes(body))
         except Exception:  # one text that cannot be read must not keep everybody else's from being found
             log.exception("activity_not_indexed", position=position)
             continue
-        postings.extend((each, timestamp, position) for each in terms_of(searched))
-        texts.append((position, folded_text(contact_key.hex(), searched)))
-    postings.sort()
+        postings = [(each, timestamp, position) for each in terms_of(searched)]
+        entries.append(Entry(position, postings, folded_text(contact_key.hex(), searched)))
+    return entries
+
+
+def add_entries(raw: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Put entries into the index, in a transaction that is under way."""
+    postings = sorted(chain.from_iterable(entry.postings for entry in entries))
     raw.executemany("INSERT OR IGNORE INTO postings VALUES (?, ?, ?)", postings)
+    texts = [(entry.position, entry.text) for entry in entries]
     raw.executemany("INSERT INTO words (rowid, folded) VALUES (?, ?)", texts)
 
 
-def _drop_entries(raw: sqlite3.Connection, row: Row) -> None:
-    position, contact_key, timestamp, body = row
-    searched = read_searched(bytes(body))
-    raw.executemany(
-        "DELETE FROM postings WHERE (term, timestamp, position) = (?, ?, ?)",
-        [(each, timestamp, position) for each in terms_of(searched)],
-    )
-    text = folded_text(contact_key.hex(), searched)
-    raw.execute("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", (position, text))
+def _drop_entries(raw: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    postings = sorted(chain.from_iterable(entry.postings for entry in entries))
+    raw.executemany("DELETE FROM postings WHERE (term, timestamp, position) = (?, ?, ?)", postings)
+    texts = [(entry.position, entry.text) for entry in entries]
+    raw.executemany("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", texts)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that a file is no sound database."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 @contextmanager
@@ -119,25 +136,40 @@ class SearchFile:
         generation = raw.execute("SELECT value FROM log_state WHERE name = 'generation'").fetchone()[0]
         if owned and self.path.exists() and not self._belongs_to(generation):
             log.info("index_renewed", rules=INDEX_RULES)
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("-wal", "-shm", "", "-damaged"):
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        with closing(self.connect()) as connection, transaction(connection):
-            if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                _create(connection, generation)
+        try:
+            with closing(self.connect()) as connection, transaction(connection):
+                if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+                    _create(connection, generation)
+        except sqlite3.DatabaseError as error:
+            if owned or not is_damage(error):
+                raise
+            log.error("search_file_damaged", error=str(error))  # what this process does needs no searches
 
     def _belongs_to(self, generation: str) -> bool:
+        if self._damaged.exists():
+            return False
         try:
             with closing(open_file(self.path)) as connection:
                 state = dict(connection.execute("SELECT name, value FROM index_state"))
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in (
-                sqlite3.SQLITE_NOTADB,
-                sqlite3.SQLITE_CORRUPT,
-                sqlite3.SQLITE_ERROR,  # there is no such table: its making was cut off
-            ):
+            if (
+                is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR
+            ):  # no such table: was cut off
                 return False
             raise
         return (state.get("generation"), state.get("rules")) == (generation, INDEX_RULES)
+
+    @property
+    def _damaged(self) -> Path:
+        return Path(f"{self.path}-damaged")
+
+    def note(self, error: sqlite3.Error) -> None:
+        """Where an error says that the file is damaged, have the next server throw it away."""
+        if is_damage(error):
+            log.error("search_file_damaged", error=str(error))
+            self._damaged.touch(mode=0o600)
 
     def connect(self, synchronous: str = "FULL") -> sqlite3.Connection:
         """A connection that writes the index."""
@@ -147,25 +179,52 @@ class SearchFile:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(
+            "PRAGMA secure_delete = ON"
+        )  # also of pages that a merge of segments leaves behind
         return connection
 
     def attach(self, reader: sqlite3.Connection) -> None:
-        """Let a reader's connection to the log read the index, too."""
-        reader.execute("ATTACH ? AS search", (str(self.path),))
+        """Let a reader's connection to the log read the index, too; timelines do without one that is damaged."""
+        if not self.path.exists():
+            self.path.touch(mode=0o600)
+        try:
+            reader.execute("ATTACH ? AS search", (str(self.path),))
+            reader.execute(f"PRAGMA search.cache_size = -{_READER_CACHE_KIB}")
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self.note(error)
 
     def _own(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self.connect()
+            self._connection.execute(
+                "PRAGMA wal_autocheckpoint = 0"
+            )  # the indexer does it, publishers wait here
         return self._connection
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Take entries out, durably, for the log's transaction under way, which is about to delete the activities."""
+        if not rows:
+            return
+        try:
+            self._remove(entries_of(rows), [row[0] for row in rows])
+        except sqlite3.DatabaseError as error:
+            self.note(error)
+            raise
+
+    def _remove(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
         with transaction(raw := self._own()):
             indexed = watermark(raw)
-            for row in rows:
-                marked = raw.execute("INSERT OR IGNORE INTO removed VALUES (?)", (row[0],)).rowcount
-                if marked and row[0] <= indexed:
-                    _drop_entries(raw, row)
+            marked = {
+                position
+                for position in positions
+                if raw.execute("INSERT OR IGNORE INTO removed VALUES (?)", (position,)).rowcount
+            }
+            _drop_entries(
+                raw, [each for each in entries if each.position in marked and each.position <= indexed]
+            )
 
     def is_behind(self, raw: sqlite3.Connection) -> bool:
         """Whether the indexer has something to do, asked by who has the log open."""
