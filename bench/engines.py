@@ -70,9 +70,12 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
 
 @contextmanager
 def one_node(folder: Path) -> Iterator[CassandraCluster]:
-    """A new cluster of one node that syncs to the disk which is measured."""
+    """A new cluster of one node that syncs to the disk which is measured.
+
+    It is compiled as a server that runs for long is; those of the tests start sooner.
+    """
     tempfile.tempdir = str(folder)
-    cluster = CassandraCluster(nodes=1)
+    cluster = CassandraCluster(1, "-XX:TieredStopAtLevel=4")
     tempfile.tempdir = None
     try:
         yield cluster.start()

@@ -272,7 +272,9 @@ authenticator: PasswordAuthenticator
 class CassandraCluster:
     """Three nodes, or fewer. The user `backstory` may do everything."""
 
-    def __init__(self, nodes: int = 3) -> None:
+    def __init__(self, nodes: int = 3, *options: str) -> None:
+        """`options` are Java's."""
+        self._options = options
         program = Program()
         self.directory = Path(tempfile.mkdtemp(prefix="backstory-cassandra-"))
         ports = _ports()
@@ -290,7 +292,7 @@ class CassandraCluster:
     def start(self) -> CassandraCluster:
         """Start the nodes one after another, and return when the user can log in."""
         for node in self.nodes:
-            node.start()
+            node.start(*self._options)
         with self._first_session() as session:
             session.execute(
                 f"CREATE ROLE IF NOT EXISTS {USER} WITH PASSWORD = '{PASSWORD}'"
