@@ -84,7 +84,7 @@ MIXED_BATCH = Limit(24, 4_096)
 """A node warns of batches over several partitions with 5 KiB, and refuses those with 50."""
 
 BATCHES_AT_ONCE = 64
-"""So many batches of a bulk are under way at once: a node waits for its disk after each change, and idles with fewer."""
+"""So many batches of a bulk are under way: a node waits for its disk after each change, and idles with fewer."""
 
 _CAS = "compare and set"
 _BULK = "bulk"
