@@ -21,7 +21,7 @@ from backstory.store import migrations
 from backstory.store.log import cassandra_look
 from backstory.store.log.cassandra_look import SeenNode, shown
 from backstory.store.log.cassandra_session import SCHEMA_VERSION, CassandraAddress, read_address
-from backstory.store.log.sqlite_search import search_file, watermark
+from backstory.store.log.sqlite_search import belongs_to, generation_of, search_file, watermark
 from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
@@ -329,12 +329,12 @@ def _look_at_search(connection: sqlite3.Connection, path: Path, show: Show, quic
     if not search.exists():
         yield Finding("note", "search", "there is no index yet; a running server builds it")
         return
-    indexed = 0
+    indexed, belongs = 0, True
     try:
         with closing(sqlite3.connect(f"file:{search}?mode=ro", uri=True)) as index:
             check = "ok" if quick else _damage(index, show)
             if check == "ok":
-                indexed = watermark(index)
+                indexed, belongs = watermark(index), belongs_to(index, generation_of(connection))
     except sqlite3.Error as error:
         check = str(error)
     if check != "ok":
@@ -342,6 +342,11 @@ def _look_at_search(connection: sqlite3.Connection, path: Path, show: Show, quic
             "bad",
             "search",
             f"{search} is damaged ({check}); stop the server and remove it: it is built again",
+        )
+        return
+    if not belongs:
+        yield Finding(
+            "note", "search", "the index is of another database or program; the next server builds it again"
         )
         return
     behind = connection.execute("SELECT count(*) FROM activities WHERE position > ?", (indexed,)).fetchone()[

@@ -13,6 +13,7 @@ import pytest
 
 from backstory.config import read_settings
 from backstory.doctor import bytes_to_read, examine
+from backstory.store.log.sqlite_search import search_file
 from tests.cli.test_commands import here, run, run_here
 from tests.http.test_publish import publish
 from tests.support import Installation, publish_request
@@ -53,6 +54,22 @@ def test_a_large_file_is_read_before_ones_eyes_and_let_go_at_once(installation: 
     with pytest.raises(KeyboardInterrupt):
         examine(settings, lambda done, note: signal.raise_signal(signal.SIGINT))
     assert "it opens; without --quick" in here(installation, "doctor", "--quick").stdout
+
+
+def test_the_search_index(installation: Installation) -> None:
+    """Of another state of the log, damaged, or not there: each is told, and what to do."""
+    search = search_file(installation.database)
+    with closing(sqlite3.connect(search)) as index, index:
+        index.execute("UPDATE index_state SET value = 'another' WHERE name = 'generation'")
+    done = doctor(installation)
+    assert done.returncode == 0
+    assert "the next server builds it again" in " ".join(done.stdout.split())
+    search.write_bytes(b"no database at all" * 1_000)
+    done = doctor(installation)
+    assert done.returncode == 1
+    assert "stop the server and remove it" in " ".join(done.stdout.split())
+    search.unlink()
+    assert "there is no index yet" in " ".join(doctor(installation).stdout.split())
 
 
 def test_nothing_there_yet(tmp_path: Path) -> None:

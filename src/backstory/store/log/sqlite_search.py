@@ -47,6 +47,17 @@ def search_file(database: Path) -> Path:
     return database.with_name(f"{database.name}-search")
 
 
+def generation_of(raw: sqlite3.Connection) -> str:
+    """Which state of a log this is: another one after a restore."""
+    return str(raw.execute("SELECT value FROM log_state WHERE name = 'generation'").fetchone()[0])
+
+
+def belongs_to(raw: sqlite3.Connection, generation: str) -> bool:
+    """Whether an index is of a log in this state, and made by today's rules."""
+    state = dict(raw.execute("SELECT name, value FROM index_state"))
+    return (state.get("generation"), state.get("rules")) == (generation, INDEX_RULES)
+
+
 def watermark(raw: sqlite3.Connection) -> Position:
     """The position up to which everything is indexed, on a connection that has the index."""
     return int(raw.execute("SELECT value FROM index_state WHERE name = 'indexed'").fetchone()[0])
@@ -133,7 +144,7 @@ class SearchFile:
 
     def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
         """Make the file where there is none; the owner of the log throws away one that does not belong to it."""
-        generation = raw.execute("SELECT value FROM log_state WHERE name = 'generation'").fetchone()[0]
+        generation = generation_of(raw)
         if owned and self.path.exists() and not self._belongs_to(generation):
             log.info("index_renewed", rules=INDEX_RULES)
             for suffix in ("-wal", "-shm", "", "-damaged"):
@@ -152,14 +163,13 @@ class SearchFile:
             return False
         try:
             with closing(open_file(self.path)) as connection:
-                state = dict(connection.execute("SELECT name, value FROM index_state"))
+                return belongs_to(connection, generation)
         except sqlite3.DatabaseError as error:
             if (
                 is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR
             ):  # no such table: was cut off
                 return False
             raise
-        return (state.get("generation"), state.get("rules")) == (generation, INDEX_RULES)
 
     @property
     def _damaged(self) -> Path:
