@@ -373,6 +373,9 @@ def test_blank_links_and_nulls_count_as_absent(api: httpx.Client) -> None:
     assert [activity[name] for name in ("link", "description", "object", "context", "external_id")] == [
         None
     ] * 5
+    request = publish_request(object={"type": "cart", "link": ""}, contact={"email": email()})
+    activity = api.get(f"{ACTIVITIES}/{publish(api, request)['id']}").json()
+    assert activity["object"] == {"type": "cart", "id": None, "link": None, "name": None}
 
 
 # What was sent comes back.

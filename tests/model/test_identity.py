@@ -155,6 +155,11 @@ def test_emails_match_without_case(email: str) -> None:
     assert email_key(email) == email_key("rachel@example.com")
 
 
+def test_emails_match_however_an_accent_is_written() -> None:
+    assert email_key("Jos\u00e9@example.com") == email_key("jose\u0301@EXAMPLE.com")
+    assert email_key("jose@example.com") != email_key("jos\u00e9@example.com")
+
+
 def test_other_ids_match_exactly_and_kinds_do_not_mix() -> None:
     keys = [key("A") for key in (external_id_key, facebook_key, twitter_key, email_key, phone_only_key)]
     assert len(set(keys)) == len(keys)

@@ -79,7 +79,7 @@ def test_key_order_is_kept() -> None:
         (b'"\x00"', "line 1"),
         (rb'"\x41"', "line 1"),
         (rb'"\u12"', "line 1"),
-        (b"\xef\xbb\xbf{}", "line 1"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
         (b'"\xff"', "UTF-8"),
         (b'"\xc0\xaf"', "UTF-8"),
         (b'"\xed\xa0\x80"', "UTF-8"),

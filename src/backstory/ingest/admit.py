@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from backstory.errors import AccessDenied, FieldErrors, InvalidJson
 from backstory.ingest.validate import collect_faults, context_too_large
@@ -16,6 +17,7 @@ from backstory.model.activity import (
     MAX_CONTEXT_DEPTH,
     MAX_NAME,
     Body,
+    Object,
     Publication,
     PublishRequest,
     SentActivity,
@@ -207,11 +209,16 @@ def _body(
         link=activity.link or None,
         actor=activity.actor,
         source=activity.source,
-        object=activity.object,
+        object=_described(activity.object),
         context=activity.context,
         is_actor=contact.is_actor is not False,
         received_at=format_moment(received),
     )
+
+
+def _described(what: Object | None) -> Object | None:
+    """What it was done to; an empty link counts as absent."""
+    return replace(what, link=None) if what is not None and what.link == "" else what
 
 
 def _idempotency(activity: SentActivity, arrival: Arrival) -> tuple[bytes | None, Microseconds | None]:

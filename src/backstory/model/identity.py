@@ -48,8 +48,9 @@ _PUNCTUATION = re.compile(r"[^\w+]|_")
 
 
 def email_key(email: str) -> str:
-    """Emails match case-insensitively."""
-    return f"email:{email.strip().lower()}"
+    """Emails match case-insensitively, and however an accent is written: as one character or as two."""
+    text = email.strip().lower()
+    return f"email:{text if text.isascii() else unicodedata.normalize('NFC', text)}"
 
 
 def email_domain(email: str | None) -> str | None:

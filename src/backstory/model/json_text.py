@@ -53,6 +53,8 @@ def parse_exact(body: bytes) -> Any:
         raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from None
     if not text or text.isspace():
         raise ValueError("the body is empty")
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark (U+FEFF), which JSON does not have")
     try:
         tree = _DECODER.decode(text)
     except json.JSONDecodeError as error:
