@@ -49,6 +49,19 @@ def from_form(check: Check, value: str) -> tuple[Any, list[str]]:
     return taken, [f"{fault.field} {fault.code}" for fault in faults]
 
 
+@pytest.mark.parametrize("check", [check_id, STATUS, check_decimal, check_bool])
+def test_a_form_is_told_that_it_sent_a_text(check: Check) -> None:
+    faults: list[Fault] = []
+    check(FormText("many"), "x", faults)
+    assert 'a string "many" was sent' in faults[0].message
+
+
+def test_an_object_without_fields_lists_none() -> None:
+    faults: list[Fault] = []
+    check_object({})({"a": 1}, "custom_fields", faults)
+    assert faults[0].message == "There is no such field; there are none here."
+
+
 @pytest.mark.parametrize(
     ("check", "value", "taken"),
     [

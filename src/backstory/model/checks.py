@@ -127,8 +127,8 @@ def _refuse_unknown(
         if name in readonly:
             fault(faults, inner, Code.READONLY_FIELD, "It is answered, and cannot be written.")
         else:
-            listed = ", ".join(fields)
-            fault(faults, inner, Code.INVALID_FIELD, f"There is no such field; known here: {listed}.")
+            known = f"known here: {', '.join(fields)}" if fields else "there are none here"
+            fault(faults, inner, Code.INVALID_FIELD, f"There is no such field; {known}.")
     if len(names) > MAX_UNKNOWN:
         rest = f"There are {len(names) - MAX_UNKNOWN:,} more fields that do not exist here."
         fault(faults, path, Code.INVALID_FIELD, rest)
@@ -261,12 +261,13 @@ def check_integer(low: int = 1, high: int = HIGHEST_ID) -> Check:
     """A whole number from `low` to `high`."""
 
     def read(value: Any, path: str, faults: list[Fault]) -> int | None:
+        sent = value
         if isinstance(value, FormText):
             if not value.strip():
                 return None
             value = Number(value.strip())
         if not isinstance(value, Number) or not _INTEGER.fullmatch(value):
-            mismatch(faults, path, value, "integer")
+            mismatch(faults, path, sent, "integer")
         elif len(value) > len(str(HIGHEST_ID)) + 1 or not low <= int(value) <= high:
             _out_of_range(value, low, high, path, faults)
         else:
@@ -300,12 +301,13 @@ def check_number(choices: Mapping[int, str]) -> Check:
 
 
 def _read_decimal(value: Any, path: str, faults: list[Fault]) -> float | int | None:
+    sent = value
     if isinstance(value, FormText):
         if not value.strip():
             return None
         value = Number(value.strip())
     if not isinstance(value, Number) or not _DECIMAL.fullmatch(value):
-        mismatch(faults, path, value, "number")
+        mismatch(faults, path, sent, "number")
     elif abs(number := float(value)) >= 1e15:
         fault(faults, path, Code.INVALID_VALUE, f"{shorten(value)} has more than 15 digits before the point.")
     else:
