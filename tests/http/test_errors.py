@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from backstory.model.checks import MAX_UNKNOWN
-from tests.http.test_publish import email
+from tests.http.test_publish import email, publish
 from tests.http.wire import ACTIVITIES, BATCH
 from tests.support import FINDS_WORDS, Installation, publish_request
 
@@ -126,6 +126,17 @@ def test_405_names_what_is_possible(api: httpx.Client) -> None:
     answer = api.put(ACTIVITIES)
     check_request_fault(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, POST"
+
+
+def test_head_answers_as_get_would_without_a_body(shared_server: Installation, api: httpx.Client) -> None:
+    contact_id = publish(api, publish_request(contact={"email": email()}))["contact_id"]
+    timeline = f"/api/v2/contacts/{contact_id}/activities"
+    for path in ("/healthz", timeline, f"{timeline}/stream", "/sign-in"):
+        answer = api.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+    assert api.head(timeline).headers["Content-Length"] == api.get(timeline).headers["Content-Length"]
+    assert httpx.head(f"{shared_server.url}{timeline}").status_code == 401
+    assert api.head("/api/v2/contacts/merge").status_code == 405
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class Dispatcher:
             if principal is not None and principal.key_id is not None:
                 request.allowance = self._limits.take(principal.key_id)
             methods, request.path_values = self._match(request.path)
-            route = methods.get(request.method)
+            route = methods.get("GET" if request.method == "HEAD" else request.method)
             if route is None:
                 raise MethodNotAllowed(request.method, sorted(methods))
             route_path = route.path
@@ -245,7 +245,14 @@ async def _send(request: Request, response: Response, receive: Receive, send: Se
         if response.status != 204:
             headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await send(
+            {"type": "http.response.body", "body": response.body}
+        )  # which the server leaves out for HEAD
+        return
+    if request.method == "HEAD":
+        await response.stream.aclose()
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
         return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await _send_stream(response, receive, send)
