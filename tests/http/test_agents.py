@@ -45,6 +45,21 @@ def test_an_agent_has_exactly_the_documented_keys(api: httpx.Client) -> None:
     assert [each["id"] for each in api.get(AGENTS, params={"email": mail.upper()}).json()] == [agent["id"]]
 
 
+FIXED = {"type": "support_agent", "agent_type": 1, "skill_ids": []}
+
+
+def test_what_can_have_one_value_may_be_sent(api: httpx.Client) -> None:
+    """Programs send these with an agent (Freshdesk documents them); an answer can be sent back in part."""
+    agent = made(api, **FIXED)
+    assert api.put(f"{AGENTS}/{agent['id']}", json=FIXED).json()["type"] == "support_agent"
+    contact = api.post("/api/v2/contacts", json={"name": "A", "email": email()}).json()["id"]
+    assert api.put(f"/api/v2/contacts/{contact}/make_agent", json=FIXED).status_code == 200
+    others = {"type": "field_agent", "agent_type": 2, "skill_ids": [1]}
+    assert errors(api.post(AGENTS, json={"email": email(), **others}), 400) == dict.fromkeys(
+        others, "invalid_value"
+    )
+
+
 def test_an_agent_is_a_contact_who_is_not_listed(api: httpx.Client) -> None:
     mail = email()
     agent = made(api, email=mail)
@@ -248,10 +263,20 @@ def test_fields(api: httpx.Client, what: str) -> None:
     )
     assert created.status_code == 201, created.text
     field = created.json()
+    for_customers = {
+        "label_for_customers": "Your size",
+        "customers_can_edit": True,
+        "editable_in_signup": False,
+        "required_for_customers": False,
+        "displayed_for_customers": True,
+    }
+    other = {"label": f"Site {label}", "type": "custom_url", **for_customers}
+    assert api.post(f"/api/v2/{what}", json=other | {"customers_can_edit": "yes"}).status_code == 400
+    assert api.post(f"/api/v2/{what}", json=other).status_code == 201
     assert re.fullmatch(r"cf_shoe_size_\w+", field["name"])
     assert (field["choices"], field["default"]) == (["small", "large"], False)
     listed = api.get(f"/api/v2/{what}").json()
-    assert listed[-1] == field
+    assert field in listed
     assert all(each["created_at"] and each["updated_at"] for each in listed)
     assert errors(api.post(f"/api/v2/{what}", json={"label": label, "type": "custom_text"}), 409) == {
         "label": "duplicate_value"

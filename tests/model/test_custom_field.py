@@ -45,6 +45,8 @@ def test_good_values() -> None:
         "cf_date": "2026-02-28",
         "cf_checkbox": True,
         "cf_dropdown": "b",
+        "cf_url": "https://shop.example/a?b=c",
+        "cf_phone": "+44 20 7946 0000",
     }
     assert read({"custom_fields": values}) == (values, {})
     assert shown_custom_fields(FIELDS, {"cf_number": 7})["cf_text"] is None
@@ -61,6 +63,9 @@ def test_good_values() -> None:
         ("cf_date", "soon", "invalid_value"),
         ("cf_checkbox", "true", "datatype_mismatch"),
         ("cf_dropdown", "c", "invalid_value"),
+        ("cf_url", "javascript:alert(1)", "invalid_value"),
+        ("cf_url", "https://a b", "invalid_value"),
+        ("cf_phone", "none", "invalid_value"),
         ("cf_unknown", "c", "invalid_field"),
     ],
 )

@@ -16,6 +16,7 @@ from backstory.http.services import Services
 from backstory.model.access import Role
 from backstory.model.activity import MAX_NAME
 from backstory.model.agent import (
+    AGENT_TYPE,
     MAX_GROUP_MEMBERS,
     MAX_GROUP_NAME,
     MAX_GROUPS,
@@ -29,6 +30,7 @@ from backstory.model.agent import (
 from backstory.model.checks import (
     Field,
     check_bool,
+    check_choice,
     check_given_email,
     check_id,
     check_list,
@@ -63,8 +65,15 @@ _OF_AGENT = {
     "group_ids": Field(check_list(check_id, MAX_GROUPS, unique=True)),
     "role_ids": Field(check_list(check_number({number: role for role, number in ROLE_IDS.items()}), 10)),
 }
+_FIXED = {
+    "type": Field(check_choice([AGENT_TYPE])),
+    "agent_type": Field(check_number({1: AGENT_TYPE})),
+    "skill_ids": Field(check_list(check_id, 0)),
+}
+"""What programs send with an agent, and can have only one value here."""
+
 _READONLY = frozenset(
-    "id skill_ids available_since type last_active_at deactivated freshcaller_agent created_at updated_at".split()
+    "id available_since last_active_at deactivated freshcaller_agent created_at updated_at".split()
 )
 _OF_CONTACT_READONLY = frozenset({"active", "created_at", "updated_at", "last_login_at"})
 
@@ -74,13 +83,14 @@ def _for_new(fields: Mapping[str, Field]) -> dict[str, Field]:
     return {name: field._replace(nullable=True) for name, field in fields.items()}
 
 
-NEW_AGENT = check_object(_for_new({**_OF_CONTACT, **_OF_AGENT}), _READONLY | {"contact"})
-MAKE_AGENT = check_object(_for_new(_OF_AGENT), _READONLY | {"contact"})
+NEW_AGENT = check_object(_for_new({**_OF_CONTACT, **_OF_AGENT, **_FIXED}), _READONLY | {"contact"})
+MAKE_AGENT = check_object(_for_new({**_OF_AGENT, **_FIXED}), _READONLY | {"contact"})
 _CHANGED_CONTACT = for_change(_OF_CONTACT)
 AGENT_CHANGE = check_object(
     {
         **_CHANGED_CONTACT,
         **for_change(_OF_AGENT),
+        **_FIXED,
         "contact": Field(check_object(_CHANGED_CONTACT, _OF_CONTACT_READONLY), nullable=False),
     },
     _READONLY,
@@ -112,7 +122,7 @@ def _name_a_role(values: dict[str, Any], faults: list[Fault]) -> None:
 
 def _taken(values: Mapping[str, Any]) -> dict[str, Any]:
     """Checked values as the helpdesk takes them."""
-    taken = {name: value for name, value in values.items() if name not in ("role_ids", "contact")}
+    taken = {name: value for name, value in values.items() if name not in ("role_ids", "contact", *_FIXED)}
     taken |= values.get("contact") or {}
     if values.get("role_ids"):
         taken["role"] = Role.ADMIN if ROLE_IDS[Role.ADMIN] in values["role_ids"] else Role.AGENT

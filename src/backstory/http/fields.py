@@ -98,12 +98,22 @@ def _choice() -> Check:
     return Check(read, {"anyOf": [dict(text.schema), dict(entry.schema)]})
 
 
+FOR_CUSTOMERS = {
+    "label_for_customers": Field(check_text(MAX_LABEL)),
+    "customers_can_edit": Field(check_bool),
+    "editable_in_signup": Field(check_bool),
+    "required_for_customers": Field(check_bool),
+    "displayed_for_customers": Field(check_bool),
+}
+"""What programs say of a field, some of it because they must, and does nothing here: customers have no portal."""
+
 NEW_FIELD = check_object(
     {
         "label": Field(check_text(MAX_LABEL, blank=False), required=True),
         "type": Field(check_choice([kind.value for kind in FieldType]), required=True),
         "required_for_agents": Field(check_bool),
         "choices": Field(check_list(_choice(), MAX_CHOICES)),
+        **FOR_CUSTOMERS,
     },
     ("id", "name", "position", "default", "created_at", "updated_at"),
 )

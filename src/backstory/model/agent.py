@@ -16,6 +16,9 @@ MAX_GROUPS = 100
 MAX_GROUP_NAME = 255
 MAX_GROUP_MEMBERS = 1_000
 
+AGENT_TYPE = "support_agent"
+"""The only type that there is."""
+
 ROLE_IDS = {Role.ADMIN: 1, Role.AGENT: 2}
 """The roles have numbers in the API, the same on every installation."""
 
@@ -87,7 +90,7 @@ class AgentDetails(Struct, frozen=True):
             "role_ids": [ROLE_IDS[self.role]],
             "skill_ids": [],
             "available_since": _moment(self.available_since),
-            "type": "support_agent",
+            "type": AGENT_TYPE,
             "focus_mode": self.focus_mode,
             "last_active_at": _moment(self.last_active_at),
             "deactivated": self.deactivated_at is not None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -19,6 +20,8 @@ from backstory.model.checks import (
     check_decimal,
     check_integer,
     check_object,
+    check_pattern,
+    check_phone,
     check_text,
     for_change,
 )
@@ -32,10 +35,19 @@ MAX_CHOICES = 500
 MAX_CHOICE = 255
 MAX_LINE = 255
 MAX_PARAGRAPH = 8_192
+MAX_URL = 2_048
 MAX_SEARCHED = 255
 """So many characters of a value are compared by searches."""
 
+WEB_PATTERN = r"^\s*([hH][tT][tT][pP][sS]?://[^\s\u0000-\u001f]+)?\s*$"
+
 _HIGHEST = 10**15
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f]+", re.IGNORECASE)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text can be the address of a page."""
+    return _WEB_ADDRESS.fullmatch(text.strip()) is not None
 
 
 class FieldType(StrEnum):
@@ -48,6 +60,8 @@ class FieldType(StrEnum):
     DATE = "custom_date"
     CHECKBOX = "custom_checkbox"
     DROPDOWN = "custom_dropdown"
+    URL = "custom_url"
+    PHONE = "custom_phone_number"
 
 
 class NewField(Struct, frozen=True):
@@ -87,6 +101,8 @@ _CHECKS = {
     FieldType.DECIMAL: check_decimal,
     FieldType.DATE: check_date,
     FieldType.CHECKBOX: check_bool,
+    FieldType.URL: check_pattern(is_web_address, "a web address: https://…", WEB_PATTERN, limit=MAX_URL),
+    FieldType.PHONE: check_phone,
 }
 
 

@@ -107,6 +107,9 @@ _OF_AGENT = {
     "signature": "What stands below their replies.",
     "group_ids": "The groups that they are in; replaces those before.",
     "role_ids": f"What they may: {_ROLES}.",
+    "type": "`support_agent`: there is no other type.",
+    "agent_type": "1, the same by its number.",
+    "skill_ids": "An empty list: there are no skills.",
 }
 _OF_CONTACT = {
     "name": "Without one, the part of the email before the @.",

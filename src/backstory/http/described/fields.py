@@ -6,7 +6,7 @@ from backstory.http import fields
 from backstory.http.described.schema import BOOLEAN, INTEGER, MOMENT, NULLABLE, STRING, array_of, object_of
 from backstory.http.described.shared import TEXT
 from backstory.http.described.told import Chapter, Described, Example, Parameter, Schema
-from backstory.http.fields import NEW_FIELD, TICKET_PARAMETERS
+from backstory.http.fields import FOR_CUSTOMERS, NEW_FIELD, TICKET_PARAMETERS
 from backstory.http.lists import PAGED
 from backstory.model.custom_field import FieldType
 
@@ -93,6 +93,9 @@ CHAPTER = Chapter(
         "NewField.label": "What people call it; unique by the name that is made from it.",
         "NewField.type": f"What it holds: {', '.join(f'`{kind.value}`' for kind in FieldType)}.",
         "NewField.required_for_agents": "Whether it must be given; publishing an activity never needs it.",
+        **{
+            f"NewField.{name}": "Taken and not kept: customers have no portal here." for name in FOR_CUSTOMERS
+        },
         "NewField.choices": "What a dropdown offers: texts, or objects with a `value`.",
     },
 )
