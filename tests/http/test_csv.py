@@ -68,6 +68,22 @@ def test_rows_become_contacts_and_the_same_file_changes_nothing(api: httpx.Clien
     assert again | {"updated_at": ""} == contact | {"updated_at": ""}
 
 
+def test_the_first_line_may_be_written_as_people_write_it(api: httpx.Client) -> None:
+    mail = email()
+    assert imported(api, f"Name,EMAIL, Job_Title\nRachel,{mail},Buyer\n")["created"] == 1
+    assert listed(api, email=mail)[0]["job_title"] == "Buyer"
+    refused = send(api, "contacts", "name,Name\nA,B\n")
+    assert errors(refused, 400) == {"file": "invalid_value"}
+
+
+def test_a_file_that_is_refused_leaves_no_trace_in_the_log(
+    shared_server: Installation, api: httpx.Client
+) -> None:
+    for text in ("nothing,of,ours\n", "", "name,name\n"):
+        assert send(api, "contacts", text).status_code == 400
+    assert "Traceback" not in shared_server.log_text()
+
+
 def test_a_row_changes_whom_it_names_and_blank_cells_change_nothing(api: httpx.Client) -> None:
     contact = made(api, "Rachel", phone="+44 20 7946 0556", job_title="Buyer")
     result = imported(api, f"email;name;job_title;phone\n{contact['email']};;Chef;\n")

@@ -65,7 +65,7 @@ class HeaderError(ValueError):
 
 
 def read_rows(text: Iterable[str], columns: Sequence[str]) -> Iterator[CsvRow]:
-    """The rows of a CSV file whose first line names its columns: some of these, or `cf_…`, in any order.
+    """The rows of a CSV file whose first line names its columns: some of these, or `cf_…`, in any order and case.
 
     Raises:
         HeaderError: it names others, or one twice, or it cannot be read.
@@ -76,7 +76,7 @@ def read_rows(text: Iterable[str], columns: Sequence[str]) -> Iterator[CsvRow]:
     csv.field_size_limit(MAX_CELL)
     reader = csv.reader(_with_first(first, lines), delimiter=delimiter, strict=True)
     try:
-        header = [cell.strip() for cell in next(reader, [])]
+        header = [cell.strip().lower() for cell in next(reader, [])]
         _check_header(header, columns)
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -87,7 +87,8 @@ def read_rows(text: Iterable[str], columns: Sequence[str]) -> Iterator[CsvRow]:
 
 def _utf8(text: Iterable[str]) -> Iterator[str]:
     try:
-        yield from text
+        for line in text:  # noqa: UP028 -- `yield from` closes the file when it is left, and it is the caller's
+            yield line
     except UnicodeDecodeError as error:
         raise HeaderError(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
 
