@@ -320,7 +320,8 @@ def _create(
 ) -> Ticket:
     records, at = transaction.records, now()
     first_due, due = due_times(new.priority, at)
-    due, first_due = new.due_by or due, new.fr_due_by or min(first_due, new.due_by or due)
+    due = due if new.due_by is None else new.due_by
+    first_due = min(first_due, due) if new.fr_due_by is None else new.fr_due_by
     _refuse_references(records, new.responder_id, new.group_id, new.company_id)
     _refuse_times(due, first_due, at)
     requester_id, home_id = _resolve(transaction, sought)
@@ -517,7 +518,8 @@ def _times(before: Ticket, changes: Mapping[str, Any]) -> dict[str, Microseconds
     times: dict[str, Microseconds] = {}
     for name, standard in usual.items():
         stands: Microseconds = getattr(before, name)
-        times[name] = changes.get(name) or (becoming[name] if stands == standard else stands)
+        told: Microseconds | None = changes.get(name)
+        times[name] = (becoming[name] if stands == standard else stands) if told is None else told
     if changes.get("fr_due_by") is None:
         times["fr_due_by"] = min(times["fr_due_by"], times["due_by"])
     _refuse_times(times["due_by"], times["fr_due_by"], before.created_at)
