@@ -244,6 +244,15 @@ def test_blank_identifiers_count_as_absent() -> None:
         assert publication.contact_name is None
 
 
+@pytest.mark.parametrize("blank", ["", " \t"])
+def test_an_identity_without_an_id_counts_as_absent(blank: str) -> None:
+    one, nobody = {"source": "stripe", "id": "1"}, {"source": "stripe", "id": blank}
+    assert admitted(write(request({"identities": [nobody]}))) is None
+    publication = admitted(write(request({"identities": [nobody, one]})))
+    assert publication is not None
+    assert [each.field for each in publication.identifiers] == ["contact.identities.1"]
+
+
 def test_an_identity_sent_twice_counts_once() -> None:
     one, other = {"source": "s", "id": "1"}, {"source": "s", "id": "2"}
     publication = admitted(write(request({"identities": [one, one, other, one]})))

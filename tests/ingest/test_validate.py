@@ -90,7 +90,6 @@ NOT_BLANK = (
     "activity.actor.type",
     "activity.source.name",
     "contact.identities.0.source",
-    "contact.identities.0.id",
 )
 
 

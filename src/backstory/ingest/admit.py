@@ -135,7 +135,8 @@ def _is_known(contact: SentContact) -> bool:
     if not all(map(is_phone, numbers)):
         return False
     given = (contact.email, contact.unique_external_id, contact.facebook_id, contact.twitter_id)
-    return bool(contact.id or contact.identities or numbers or any(each and each.strip() for each in given))
+    known = [*given, *(each.id for each in contact.identities or ())]
+    return bool(contact.id or numbers or any(each and each.strip() for each in known))
 
 
 def _refusal(body: bytes, principal: Principal) -> Exception:

@@ -125,7 +125,14 @@ def _check_contact(value: Any, path: str, faults: list[Fault]) -> None:
 
 
 def _is_given(value: Any) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else value is not None and value != []
+    """Whether a value names somebody, or is at fault itself: then it is not told that it names nobody."""
+    if isinstance(value, list):
+        return any(_is_given(item.get("id")) if _is_whole(item) else True for item in value)
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+def _is_whole(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("id"), str)
 
 
 _TYPE = check_text(MAX_TYPE, blank=False)
@@ -133,7 +140,7 @@ _TEXT = check_text(MAX_TEXT)
 _KEY = check_text(MAX_IDENTIFIER)
 _IDENTITY = {
     "source": Field(check_text(MAX_IDENTIFIER, blank=False), required=True),
-    "id": Field(check_text(MAX_IDENTIFIER, blank=False), required=True),
+    "id": Field(_KEY, required=True),
 }
 _CONTACT = {
     "id": Field(Check(_check_contact_id)),

@@ -83,10 +83,10 @@ class SentActivity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Identity(Struct, frozen=True, forbid_unknown_fields=True):
-    """The contact's id in another system."""
+    """The contact's id in another system. A blank one counts as absent, with its source."""
 
     source: Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"\S")]
-    id: Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"\S")]
+    id: _Identifier
 
 
 class SentContact(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -128,10 +128,10 @@ def identifiers_of(contact: SentContact, region: str | None) -> Iterator[Identif
 
 
 def _first_of_each(identities: Sequence[Identity]) -> Iterator[tuple[int, Identity]]:
-    """Identities with their place, each once: one that was sent twice says no more than once."""
+    """Identities with their place, each once: one that was sent twice says no more than once, a blank one nothing."""
     seen: set[tuple[str, str]] = set()
     for index, item in enumerate(identities):
-        if (item.source, item.id) not in seen:
+        if item.id.strip() and (item.source, item.id) not in seen:
             seen.add((item.source, item.id))
             yield index, item
 

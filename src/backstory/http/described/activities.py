@@ -331,7 +331,7 @@ PUBLISH = Chapter(
         "SentContact.name": "Used when the contact is created, or has no name yet.",
         "SentContact.is_actor": "Whether the contact did it themselves; default true.",
         "Identity.source": "The other system, such as `stripe`.",
-        "Identity.id": "The contact's id there, such as `cus_9`.",
+        "Identity.id": "The contact's id there, such as `cus_9`; a blank one counts as absent.",
         "BatchRequest.activities": "Publish requests; each is checked for itself.",
         "Published.id": "The activity's id.",
         "Published.external_id": "Your `activity.id`, or null.",
