@@ -9,6 +9,7 @@ from cassandra.policies import (
     RetryPolicy,
     SpeculativeExecutionPolicy,
 )
+from cassandra.pool import Host
 from cassandra.query import PreparedStatement, Statement
 
 class NoHostAvailable(Exception):
@@ -38,6 +39,8 @@ class ResultSet:
 
 class ResponseFuture:
     has_more_pages: bool
+    attempted_hosts: list[Host]
+    coordinator_host: Host | None
     _paging_state: bytes | None
     def result(self) -> ResultSet: ...
     def add_callbacks(

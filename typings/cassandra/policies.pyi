@@ -1,7 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-class LoadBalancingPolicy: ...
+from cassandra.pool import Host
+
+class LoadBalancingPolicy:
+    def make_query_plan(self, working_keyspace: str | None = None, query: Any = None) -> Iterator[Host]: ...
 
 class DCAwareRoundRobinPolicy(LoadBalancingPolicy):
     def __init__(self, local_dc: str = "", used_hosts_per_remote_dc: int = 0) -> None: ...

@@ -35,7 +35,6 @@ from cassandra.policies import (
     ConstantReconnectionPolicy,
     ConstantSpeculativeExecutionPolicy,
     DCAwareRoundRobinPolicy,
-    TokenAwarePolicy,
 )
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, ServerError, TruncateError
@@ -51,6 +50,7 @@ from cassandra.query import (
 from msgspec import Struct
 
 from backstory.errors import BackstoryError, SettingError, StorageError, Unavailable
+from backstory.store.log.cassandra_nodes import Suspects, WaryPolicy
 
 SCHEMA_VERSION = 1
 SCAN_PAGE = 1_000
@@ -226,6 +226,7 @@ class CassandraSession:
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
         self._many = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._suspects = Suspects()
 
     def open(self) -> None:
         """Connect, and bring the keyspace and its tables where they are missing.
@@ -271,8 +272,8 @@ class CassandraSession:
         consistency = _CONSISTENCIES[self.address.consistency]
         local = self.address.consistency == "local_quorum"
         return ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(
-                DCAwareRoundRobinPolicy(self.address.datacenter or ""), shuffle_replicas=True
+            load_balancing_policy=WaryPolicy(
+                DCAwareRoundRobinPolicy(self.address.datacenter or ""), self._suspects
             ),
             consistency_level=consistency,
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL if local else ConsistencyLevel.SERIAL,
@@ -484,10 +485,17 @@ class CassandraSession:
         response = self.session.execute_async(
             statement, execution_profile=profile, timeout=ATTEMPT_SECONDS, paging_state=place
         )
-        response.add_callbacks(
-            callback=lambda rows: _hand_over(loop, future, future.set_result, _page(response, rows)),
-            errback=lambda error: _hand_over(loop, future, future.set_exception, error),
-        )
+
+        def answered(rows: Any) -> None:
+            self._suspects.note(response.attempted_hosts, response.coordinator_host)
+            _hand_over(loop, future, future.set_result, _page(response, rows))
+
+        def failed(error: BaseException) -> None:
+            if isinstance(error, cassandra.OperationTimedOut):
+                self._suspects.note(response.attempted_hosts, None)
+            _hand_over(loop, future, future.set_exception, error)
+
+        response.add_callbacks(answered, failed)
         return future
 
     def close(self) -> None:
