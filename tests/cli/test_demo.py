@@ -105,7 +105,7 @@ def test_the_demo(tmp_path: Path) -> None:
         wait_until(lambda: "index_lag_seconds 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
         there = everything(port, key)
         assert len(there) > 1_000
-        publish, find, read = printed_commands(text)
+        publish, read, find = printed_commands(text)
         published = paste(publish)
         assert published["duplicate"] is False
         assert isinstance(published["contact_id"], int)

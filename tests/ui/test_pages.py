@@ -64,6 +64,26 @@ def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(visitor: Visitor) -> N
     assert answer.headers["HX-Redirect"] == "/sign-in?to=%2Ftickets%3Fa%3Db"
 
 
+@pytest.mark.parametrize(
+    ("page", "target"),
+    [
+        ("/tickets/5?done=reply", "/sign-in?to=%2Ftickets%2F5"),
+        ("/tickets/5/reply", "/sign-in?to=%2Ftickets%2F5"),
+        ("/tickets", "/sign-in"),
+        ("", "/sign-in"),
+        ("https://evil.example/tickets/5", "/sign-in"),
+        ("http://[", "/sign-in"),
+    ],
+)
+def test_a_form_that_comes_too_late_leads_back_to_its_page(
+    shared_server: Installation, visitor: Visitor, page: str, target: str
+) -> None:
+    sent_from = f"{shared_server.url}{page}" if page.startswith("/") else page
+    answer = visitor.post("/tickets/5/reply", data={"body": "x"}, headers={"Referer": sent_from})
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == target
+
+
 def test_errors_are_pages_for_people_and_json_for_programs(
     shared_server: Installation, agent: Visitor
 ) -> None:

@@ -129,9 +129,13 @@ def _groups(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 async def _let_in(store: Store, password: str) -> tuple[int, str]:
     """An admin and a key for them."""
-    entry = _entry("agent.create")
-    agent = await create_agent(store.records, EMAIL, "Alex Admin", Role.ADMIN, password, entry)
-    return agent.id, await create_key(store.records, agent_email=EMAIL, sources=(), expires=None, entry=entry)
+    agent = await create_agent(
+        store.records, EMAIL, "Alex Admin", Role.ADMIN, password, _entry("agent.create")
+    )
+    key = await create_key(
+        store.records, agent_email=EMAIL, sources=(), expires=None, entry=_entry("key.create")
+    )
+    return agent.id, key
 
 
 def _welcome(settings: Settings, access: dict[str, Any]) -> str:
@@ -154,13 +158,13 @@ Publish an activity:
          "source": {{"name": "shopify"}}, "context": {{"Order id": "4711", "Amount": "50", "Currency": "EUR"}}}},
          "contact": {{"email": "rachel@example.com"}}}}'
 
-Which customer has this order?
-
-  curl -u {key}:X '{address}/api/v2/contact-activities?ref=4711'
-
 Read this customer's timeline, what you published at its top:
 
   curl -u {key}:X '{address}/api/v2/contacts/{contact}/activities?per_page=5'
+
+Which customer has this order? (It is found within a second.)
+
+  curl -u {key}:X '{address}/api/v2/contact-activities?ref=4711'
 
 Stop with Ctrl-C. To begin afresh, remove the folder {_file(settings).parent}.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from backstory.errors import (
     AccessDenied,
@@ -75,10 +75,24 @@ class PageDoor:
         )
 
     def _to_sign_in(self, request: Request) -> Response:
-        back = request.path if request.method == "GET" else ""
+        back = request.path if request.method == "GET" else _page_of(request)
         if request.method == "GET" and (query := request.query()):
             back = f"{back}?{urlencode(query)}"
         target = SIGN_IN if back in ("", "/", HOME) else f"{SIGN_IN}?{urlencode({'to': back})}"
         if is_partial(request):  # a part of a page cannot be a sign-in form: the whole page goes there
             return Response(status=200, content_type="text/html", headers={"HX-Redirect": target})
         return redirect(target)
+
+
+def _page_of(request: Request) -> str:
+    """The page of ours from which a form was sent; "" where that is not told."""
+    try:
+        told = urlsplit(request.header(b"referer") or "")
+    except ValueError:  # no address at all
+        return ""
+    if told.netloc != request.header(b"host"):
+        return ""
+    faulty = (
+        told.path == request.path
+    )  # the form had come back with its faults, at the address it was sent to
+    return told.path.rpartition("/")[0] if faulty else told.path

@@ -122,6 +122,34 @@ def test_older_rows_are_added(api: httpx.Client, open_page: Open) -> None:
     assert page.locator(".day").count() == 1
 
 
+def test_what_does_not_come_is_told_and_can_be_asked_for_again(api: httpx.Client, open_page: Open) -> None:
+    contact_id = publish(api, *({"name": f"N{number}", "timestamp": moment(number)} for number in range(70)))
+    page = open_page(path=f"/contacts/{contact_id}")
+    told = page.get_by_text("This could not be loaded just now.")
+    first = page.locator(".days .row").first
+    page.route(
+        "**", lambda route: route.fulfill(status=503, content_type="text/html", body="<h1>Not now</h1>")
+    )
+    for _ in range(2):
+        first.locator("summary").click()
+        expect(first.get_by_role("alert")).to_be_visible()
+        first.locator("summary").click()
+    page.get_by_role("link", name="Load older").click()
+    expect(page.locator(".older").get_by_role("alert")).to_be_visible()
+    page.locator(".chip").first.click()
+    expect(page.locator(".tl-head").get_by_role("alert")).to_be_visible()
+    expect(told).to_have_count(1)
+    expect(page.locator(".days .row")).to_have_count(50)
+    page.unroute("**")
+    first.locator("summary").click()
+    expect(first.get_by_role("button", name="Copy link")).to_be_visible()
+    page.get_by_role("link", name="Load older").click()
+    expect(page.locator(".days .row")).to_have_count(70)
+    page.locator(".chip").first.click()
+    expect(page).to_have_url(re.compile("source="))
+    expect(told).to_have_count(0)
+
+
 def test_new_rows_wait_behind_a_pill_and_move_nothing(api: httpx.Client, open_page: Open) -> None:
     contact = {"email": f"{uuid4().hex}@example.com"}
     items = [

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.support import publish_request
+from tests.support import PASSWORD, publish_request
 from tests.ui.browser.conftest import Open
 from tests.ui.browser.test_timeline import PHONE, WIDE, check_axe
 from tests.ui.test_timeline import HOSTILE
@@ -258,6 +258,69 @@ def test_what_is_written_is_kept(api: httpx.Client, open_page: Open) -> None:
     expect(page.get_by_label("Reply", exact=True)).to_have_value("Not finished y")
     page.get_by_role("button", name="Discard").click()
     expect(page.get_by_label("Reply", exact=True)).to_have_value("")
+
+
+# Slow servers, lost connections, sessions that end.
+
+
+def test_a_second_click_sends_nothing_twice(api: httpx.Client, open_page: Open) -> None:
+    ticket = open_ticket(api)["id"]
+    page = open_page(path=f"/tickets/{ticket}")
+    held: list[Route] = []
+    page.route("**/reply", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks it, and cannot mark a builtin
+    page.get_by_label("Reply", exact=True).fill("Once.")
+    send = page.get_by_role("button", name="Send", exact=True)
+    send.scroll_into_view_if_needed()
+    box = send.bounding_box()
+    assert box is not None
+    with page.expect_request("**/reply"):
+        page.mouse.click(box["x"] + 5, box["y"] + 5)
+    page.mouse.click(box["x"] + 5, box["y"] + 5)
+    held[0].continue_()
+    page.wait_for_url("**done=reply**")
+    assert len(held) == 1
+    said = api.get(f"/api/v2/tickets/{ticket}/conversations").json()
+    assert [each["body_text"] for each in said] == ["Once."]
+    page.get_by_label("Reply", exact=True).fill("Twice.")
+    page.unroute("**/reply")
+    send.click()
+    expect(page.locator(".message", has_text="Twice.")).to_be_visible()
+
+
+def test_what_is_written_outlasts_a_lost_connection(api: httpx.Client, open_page: Open) -> None:
+    path = f"/tickets/{open_ticket(api)['id']}"
+    page = open_page(path=path)
+    page.context.set_offline(True)
+    page.get_by_label("Reply", exact=True).fill("Written in a tunnel.")
+    expect(page.get_by_text("The draft could not be kept just now.")).to_be_visible()
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.wait_for_url("chrome-error://**")
+    page.context.set_offline(False)
+    page.goto(path)
+    expect(page.get_by_label("Reply", exact=True)).to_have_value("Written in a tunnel.")
+    expect(page.get_by_text("is here again")).to_be_visible()
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator(".message", has_text="Written in a tunnel.")).to_be_visible()
+    page.goto(path)
+    expect(page.get_by_label("Reply", exact=True)).to_have_value("")
+
+
+def test_what_is_written_outlasts_the_session(api: httpx.Client, open_page: Open) -> None:
+    path = f"/tickets/{open_ticket(api)['id']}"
+    page = open_page(path=path)
+    token = page.locator("meta[name=csrf]").get_attribute("content")
+    page.context.request.post("/sign-out", form={"csrf": str(token)})
+    page.keyboard.press("n")
+    page.get_by_label("Note", exact=True).fill("Written too late.")
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    page.get_by_role("button", name="Add note").click()
+    page.get_by_label("Email").fill("agent@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{path}")
+    expect(page.get_by_label("Note", exact=True)).to_have_value("Written too late.")
+    page.get_by_role("button", name="Add note").click()
+    expect(page.locator(".message.private", has_text="Written too late.")).to_be_visible()
 
 
 # Without scripts.

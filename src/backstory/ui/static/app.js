@@ -90,22 +90,63 @@ document.addEventListener("keydown", (event) => {
 
 const KEEP_AFTER = 1500;
 const csrf = document.querySelector("meta[name=csrf]")?.content;
+const me = document.querySelector(".menu-who .muted")?.textContent;
+const [arrival] = performance.getEntriesByType("navigation");
+const done = arrival?.type === "navigate" ? new URLSearchParams(location.search).get("done") : null;
 
 for (const area of document.querySelectorAll("textarea[data-draft]")) {
+  const kind = area.form.elements.kind.value;
+  // In this tab too, until the server has it: the connection may be lost, or the session over.
+  const unsent = `unsent ${me} ${area.dataset.draft} ${kind}`;
+  const told = document.createElement("p");
+  told.className = "hint";
+  told.setAttribute("role", "status");
+  area.after(told);
   let waiting;
-  const keep = () => {
+  const keep = async () => {
     waiting = undefined;
-    const kind = area.form.elements.kind.value;
     const body = new URLSearchParams({ kind, body: area.value });
-    fetch(area.dataset.draft, { method: "POST", body, headers: { "X-CSRF-Token": csrf }, redirect: "manual", keepalive: true });
+    const headers = { "X-CSRF-Token": csrf, "HX-Request": "true" };
+    const answer = await fetch(area.dataset.draft, { method: "POST", body, headers, redirect: "manual", keepalive: true }).catch(() => null);
+    if (answer?.type === "opaqueredirect") {
+      told.textContent = "";
+      if (!waiting) sessionStorage.removeItem(unsent);
+    } else if (answer?.headers.has("HX-Redirect")) {
+      told.textContent = "You are signed out. What you wrote stays in this tab: sign in here to send it.";
+    } else {
+      told.textContent = "The draft could not be kept just now. What you wrote stays in this tab.";
+    }
+  };
+  const note = () => {
+    clearTimeout(waiting);
+    sessionStorage.setItem(unsent, area.value);
   };
   area.addEventListener("input", () => {
-    clearTimeout(waiting);
+    note();
     waiting = setTimeout(keep, KEEP_AFTER);
   });
-  area.form.addEventListener("submit", () => clearTimeout(waiting));
+  area.form.addEventListener("submit", note);
   addEventListener("pagehide", () => waiting && keep());
   area.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) area.form.requestSubmit(area.form.querySelector(".primary"));
   });
+  const left = sessionStorage.getItem(unsent);
+  if ([kind, "draft", ""].includes(done) || left === area.value) sessionStorage.removeItem(unsent);
+  else if (left) {
+    area.value = left;
+    area.closest("details").open = true;
+    told.textContent = "What you wrote and did not send is here again.";
+  }
 }
+
+// What was sent is not sent again by a second click, while the answer is waited for; it can be once its page is come back to.
+
+const SENDING = 10_000;
+let sending;
+
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  if (sending) event.preventDefault();
+  else sending = setTimeout(() => (sending = undefined), SENDING);
+});
+addEventListener("pageshow", () => (sending = clearTimeout(sending)));

@@ -34,13 +34,24 @@ function announce(text) {
   saying = setTimeout(() => ($("#announcer").textContent = text), 700);
 }
 
+/** Say at an element, to eyes and ears, that what was asked for did not come; without `at` take that away. */
+function lament(at) {
+  $(".timeline .missed")?.remove();
+  if (!at) return;
+  const said = document.createElement("p");
+  said.className = "fault missed";
+  said.setAttribute("role", "alert");
+  said.textContent = "This could not be loaded just now. Please try again.";
+  at.append(said);
+}
+
 // Details: fetched when a row is opened, or is about to be.
 
 const asked = new Map();
 
 function askDetails(row) {
   const id = row?.id.slice(2);
-  if (!id || !$(".more > a:only-child", row)) return null;
+  if (!id || !$(".more > a:first-child", row)) return null;
   const zone = timeline().dataset.zone;
   const url = `/activities/${id}/details${zone ? `?zone=${zone}` : ""}`;
   if (!asked.has(url)) asked.set(url, fetchPart(url));
@@ -53,10 +64,11 @@ async function openRow(row) {
   if (!html) return;
   const more = $(".more", row);
   more.setAttribute("aria-busy", "true");
+  $(".missed", more)?.remove();
   try {
     more.replaceChildren(...parse(await html).body.childNodes);
   } catch {
-    more.append(" They could not be loaded just now.");
+    lament(more);
   }
   more.removeAttribute("aria-busy");
 }
@@ -92,11 +104,19 @@ document.addEventListener("click", async (event) => {
 
 async function goTo(url) {
   const focused = document.activeElement?.id;
+  const before = timeline();
+  lament();
   await htmx.ajax("GET", url, { target: "#timeline", select: "#timeline", swap: "outerHTML", push: url });
+  if (timeline() === before) return lament($(".tl-head", before));
   if (focused && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
   const rows = $$(".days .row").length;
   announce(rows ? `${rows} activities shown` : "Nothing matches");
 }
+
+// An error's page has no timeline: what is there stays.
+document.addEventListener("htmx:before:response", (event) => {
+  if (event.detail.ctx.response.status >= 400 && event.detail.ctx.select === "#timeline") event.preventDefault();
+});
 
 const canReplace = () => window.htmx && $("#timeline");
 
@@ -161,6 +181,7 @@ document.addEventListener("click", async (event) => {
   event.preventDefault();
   if (link.getAttribute("aria-busy")) return;
   link.setAttribute("aria-busy", "true");
+  lament();
   try {
     const page = parse(await fetchPart(link.getAttribute("href")));
     const fresh = $$(".timeline .day", page).flatMap(absorb);
@@ -169,7 +190,7 @@ document.addEventListener("click", async (event) => {
     announce(`${fresh.length} older activities loaded`);
   } catch {
     link.removeAttribute("aria-busy");
-    announce("They could not be loaded just now");
+    lament(link.closest(".older"));
   }
 });
 
