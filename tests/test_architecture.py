@@ -25,6 +25,7 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("indexer",),  # the processes beside the server
     ("committer",),
     ("app",),
+    ("compact",),
     ("backup", "doctor", "transfer", "csv_transfer", "demo"),
     ("postgres_backup", "copying"),  # what the command line does beside serving
     ("cli",),
@@ -38,6 +39,7 @@ WHO_PICKS_ENGINES = (
     "committer",
     "indexer",
     "backup",
+    "compact",
     "postgres_backup",
     "copying",
     "doctor",
@@ -147,7 +149,7 @@ def test_the_model_does_no_input_or_output() -> None:
 
 
 def test_drivers_stay_in_the_store() -> None:
-    outside = ("backup", "doctor", "demo.prepare")  # they work on the file itself
+    outside = ("backup", "compact", "doctor", "demo.prepare")  # they work on the file itself
     for module, path in MODULES.items():
         if not module.startswith("store") and module not in outside:
             assert not re.search(

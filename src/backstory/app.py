@@ -155,6 +155,7 @@ class Server:
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)
+        metrics.index_renewals.set_function(lambda: store.stats().index_renewals)
         metrics.rejections_dropped.set_function(lambda: self.services.rejected.dropped)
         own_address = settings.metrics_address is not None
         self._dispatch = Dispatcher(

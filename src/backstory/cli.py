@@ -157,6 +157,27 @@ def migrate(database: str | None) -> None:
 
 
 @main.command()
+@_database_option
+def compact(database: str | None) -> None:
+    """Give back to the disk what an SQLite file no longer needs. Stop the server first.
+
+    Space that was freed is used again by itself; this is for a file that will not grow into it soon, as after an
+    upgrade or a large deletion ('backstory doctor' says how much that is). It takes a minute for some gigabytes, and
+    twice what is kept of free disk meanwhile. Cut off at any moment, the file is as it was.
+    """
+    from backstory.compact import compact as run_compact
+
+    target = read_settings(database=database).database
+    if isinstance(target, PostgresUrl):
+        raise OperatorError(
+            "PostgreSQL does it by itself (autovacuum); VACUUM FULL gives space back to the disk"
+        )
+    with progress_bar("Compacting", None) as show:
+        before, after = run_compact(target, show)
+    click.echo(f"{target}: {before:,} bytes before, {after:,} now.", err=True)
+
+
+@main.command()
 @click.option("--quick", is_flag=True, help="Do not read a whole SQLite file for damage.")
 @_database_option
 def doctor(quick: bool, database: str | None) -> None:

@@ -14,6 +14,7 @@ from backstory.store.cassandra import CassandraStore
 from backstory.store.copying import RelationalLogCopy, contact_keys
 from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.log.cassandra_session import read_address
+from backstory.store.log.sqlite_search import search_file
 from backstory.store.moving import Show, Side, Sum, move
 from backstory.store.postgres import PostgresStore
 from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
@@ -71,6 +72,10 @@ def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresSto
         return store
     if ownership is Ownership.NEVER and not settings.database.exists():
         raise StorageError(f"there is no database {settings.database}")
+    if (
+        ownership is Ownership.REQUIRED
+    ):  # it may be of what this copy is about to remove; the next server makes another
+        search_file(settings.database).unlink(missing_ok=True)
     embedded = SqliteStore(settings.database, ownership=ownership)
     embedded.open()
     return embedded

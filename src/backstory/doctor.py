@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,13 +15,20 @@ from typing import Literal, NamedTuple
 import pysqlite3 as sqlite3
 
 from backstory import __version__
+from backstory.compact import free_bytes
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import SettingError, StorageError
 from backstory.store import migrations
 from backstory.store.log import cassandra_look
 from backstory.store.log.cassandra_look import SeenNode, shown
 from backstory.store.log.cassandra_session import SCHEMA_VERSION, CassandraAddress, read_address
-from backstory.store.log.sqlite_search import belongs_to, generation_of, search_file, watermark
+from backstory.store.log.sqlite_search import (
+    belongs_to,
+    generation_of,
+    opening,
+    search_file,
+    watermark,
+)
 from backstory.store.postgres_look import look
 from backstory.store.sqlite_database import APPLICATION_ID, MIN_SQLITE
 
@@ -34,6 +41,8 @@ MAX_CLOCK_DIFFERENCE = 5.0
 MAX_INDEX_BEHIND = 10.0
 FEW_CONNECTIONS = 20
 MIN_COPIES = 3
+MUCH_FREE = 256 * 1024**2
+"""So much, and a fifth of the file, is worth a word: the next weeks may not use it."""
 
 
 class Finding(NamedTuple):
@@ -319,6 +328,11 @@ def _look_inside(connection: sqlite3.Connection, path: Path, show: Show, quick: 
         contacts = connection.execute("SELECT count(*) FROM contacts WHERE NOT is_agent").fetchone()[0]
         activities = connection.execute("SELECT count(*) FROM activities").fetchone()[0]
         yield Finding("ok", "database", f"sound; {contacts:,} contacts, {activities:,} activities")
+    free, size = free_bytes(connection), path.stat().st_size
+    if free >= MUCH_FREE and free * 5 >= size:
+        told = f"{free / 1024**3:.1f} GiB of its {size / 1024**3:.1f} GiB are free pages, which new rows use first"
+        advice = "'backstory compact', with the server stopped, gives them back to the disk"
+        yield Finding("note", "database", f"{told}; {advice}")
     if not connection.execute("SELECT 1 FROM agents WHERE role = 'admin'").fetchone():
         yield _NO_ADMIN
     yield from _look_at_search(connection, path, show, quick)
@@ -331,17 +345,20 @@ def _look_at_search(connection: sqlite3.Connection, path: Path, show: Show, quic
         return
     indexed, belongs = 0, True
     try:
-        with closing(sqlite3.connect(f"file:{search}?mode=ro", uri=True)) as index:
+        with ExitStack() as opened:
+            with opening(search.parent):
+                index = opened.enter_context(closing(sqlite3.connect(f"file:{search}?mode=ro", uri=True)))
+                indexed = watermark(index)
             check = "ok" if quick else _damage(index, show)
             if check == "ok":
-                indexed, belongs = watermark(index), belongs_to(index, generation_of(connection))
+                belongs = belongs_to(index, generation_of(connection))
     except sqlite3.Error as error:
         check = str(error)
     if check != "ok":
         yield Finding(
             "bad",
             "search",
-            f"{search} is damaged ({check}); stop the server and remove it: it is built again",
+            f"{search} is damaged ({check}); remove it: a running server begins another one at once, else the next one",
         )
         return
     if not belongs:

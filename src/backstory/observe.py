@@ -94,6 +94,11 @@ class Metrics:
             "Age of the oldest activity that searches do not find yet",
             registry=self.registry,
         )
+        self.index_renewals = Gauge(
+            "backstory_index_renewals",
+            "How often the search index was found damaged or gone, and begun again",
+            registry=self.registry,
+        )
         self.viewers = Gauge("backstory_live_viewers", "Open live streams", registry=self.registry)
         self.mail_waiting = Gauge(
             "backstory_mail_waiting", "Mails that wait to be sent", registry=self.registry

@@ -7,13 +7,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.test_commands import here
-from tests.faults.load import Load, check_sound, stored
+from tests.faults.load import Load, check_index, check_sound, stored
 from tests.http.test_publish import email, publish
-from tests.http.wire import Viewer
-from tests.support import Installation, publish_request
+from tests.http.wire import ACTIVITIES, Viewer, find
+from tests.support import Installation, publish_request, wait_until
 
 
 def new_contact(server: Installation) -> int:
@@ -201,3 +202,40 @@ def test_a_key_that_was_revoked_after_the_backup_stays_revoked(installation: Ins
         assert api.post("/api/v2/contact-activities", json={}).status_code == 401
     with installation.client() as api:
         assert api.get("/api/v2/audit-log").status_code == 200
+
+
+def test_a_restore_renews_the_search_index(installation: Installation, tmp_path: Path) -> None:
+    """What was deleted since is back, in timelines as in finds; what came since is gone from both."""
+    server = installation.start()
+
+    def add(api: httpx.Client, number: int) -> str:
+        request = publish_request(context={"Note": f"quixotic n{number}"})
+        return str(publish(api, request)["id"])
+
+    def found(api: httpx.Client, word: str = "quixotic") -> set[str]:
+        return {each["id"] for each in find(api, q=word)}
+
+    with server.client() as api:
+        ids = [add(api, number) for number in range(5)]
+        wait_until(lambda: found(api) == set(ids), what="the index")
+        assert api.delete(f"{ACTIVITIES}/{ids[0]}").status_code == 204
+        server.cli("backup", str(tmp_path / "copy.db"))
+        assert api.delete(f"{ACTIVITIES}/{ids[1]}").status_code == 204
+        later = add(api, 5)
+        wait_until(lambda: found(api) == {*ids[2:], later}, what="the index")
+    server.stop()
+    assert "search index is built again" in server.cli("restore", str(tmp_path / "copy.db")).stderr
+    told = server.cli("doctor")
+    assert "the next server builds it again" in " ".join(told.stdout.split())
+    with server.start().client() as api:
+        wait_until(lambda: found(api) == set(ids[1:]), what="the index of what is back")
+        assert found(api, "n1") == {ids[1]}
+        assert found(api, "n5") == set()
+        assert api.get(f"{ACTIVITIES}/{later}").status_code == 404
+        assert api.delete(f"{ACTIVITIES}/{ids[1]}").status_code == 204  # again, as the command says
+        new = add(api, 6)
+        wait_until(lambda: found(api) == {*ids[2:], new}, what="the index")
+        told = server.cli("doctor")
+        assert "search" not in told.stdout
+    server.stop()
+    check_index(installation.database)

@@ -16,7 +16,8 @@ from backstory.doctor import bytes_to_read, examine
 from backstory.store.log.sqlite_search import search_file
 from tests.cli.test_commands import here, run, run_here
 from tests.http.test_publish import publish
-from tests.support import Installation, publish_request
+from tests.http.wire import find
+from tests.support import Installation, publish_request, wait_until
 
 
 def doctor(installation: Installation) -> subprocess.CompletedProcess[str]:
@@ -73,7 +74,7 @@ def test_the_search_index(installation: Installation) -> None:
     search.write_bytes(b"no database at all" * 1_000)
     done = doctor(installation)
     assert done.returncode == 1
-    assert "stop the server and remove it" in " ".join(done.stdout.split())
+    assert "remove it: a running server begins another one" in " ".join(done.stdout.split())
     search.unlink()
     assert "there is no index yet" in " ".join(doctor(installation).stdout.split())
 
@@ -179,3 +180,41 @@ def test_a_wrong_setting(tmp_path: Path) -> None:
     done = run(tmp_path, "doctor", BACKSTORY_PORT="x")
     assert done.returncode == 1
     assert "BACKSTORY_PORT" in done.stderr
+
+
+def test_free_pages_are_told_and_given_back(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade that took much out of the file. What is kept stays, and the index still belongs to it."""
+    with installation.start().client() as api:
+        published = publish(api, publish_request(context={"Note": "quixotic"}))
+        wait_until(lambda: find(api, q="quixotic"), what="the index")
+        refused = here(installation, "compact")
+        assert refused.returncode == 1
+        assert "another server is using" in refused.stderr
+    installation.stop()
+    installation.sql("CREATE TABLE large AS SELECT randomblob(3000000) AS x")
+    installation.sql("DROP TABLE large")
+    monkeypatch.setattr("backstory.doctor.MUCH_FREE", 1024**2)
+    settings = read_settings({}, database=installation.database_url)
+    assert any("'backstory compact'" in finding.text for finding in examine(settings))
+    before = installation.database.stat().st_size
+    done = here(installation, "compact")
+    assert done.returncode == 0
+    assert f"{before:,} bytes before" in done.stderr
+    assert installation.database.stat().st_size < before - 2_900_000
+    assert not any("'backstory compact'" in finding.text for finding in examine(settings))
+    with installation.start().client() as api:
+        assert [each["id"] for each in find(api, q="quixotic")] == [published["id"]]
+        publish(api, publish_request())
+
+
+def test_what_compacting_refuses(tmp_path: Path) -> None:
+    nothing, other = tmp_path / "nothing.db", tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    for path, words in ((nothing, "there is no database"), (other, "is not a database of Backstory")):
+        done = run(tmp_path, "compact", BACKSTORY_DATABASE=f"sqlite:///{path}")
+        assert done.returncode == 1
+        assert words in done.stderr
+    assert not nothing.exists()

@@ -104,3 +104,23 @@ def check_all_there(load: Load, database: Path) -> None:
     assert {event: there.get(event) for event in load.answered} == {
         event: [id_] for event, id_ in load.answered.items()
     }
+
+
+def check_index(database: Path) -> None:
+    """Every activity is in the search index, as often as it should be, and nothing else is. Nobody has it open."""
+    import pysqlite3
+
+    from backstory.store.log.sqlite_search import entries_of, search_file
+
+    with closing(pysqlite3.connect(f"file:{database}?mode=ro", uri=True)) as log:
+        rows = log.execute("SELECT position, contact_key, timestamp, body FROM activities").fetchall()
+    with closing(pysqlite3.connect(str(search_file(database)))) as index:
+        index.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        index.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, words, instance)")
+        words = index.execute("SELECT term, doc FROM vocabulary").fetchall()
+        postings = index.execute("SELECT term, timestamp, position FROM postings").fetchall()
+        assert index.execute("SELECT position FROM removed").fetchall() == []
+    entries = entries_of(rows)
+    expected = {(word, each.position) for each in entries for word in each.text.split()}
+    assert sorted(set(words)) == sorted(expected)
+    assert sorted(postings) == sorted(posting for each in entries for posting in each.postings)

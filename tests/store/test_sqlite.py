@@ -14,6 +14,8 @@ from typing import Any, cast
 import pysqlite3 as sqlite3
 import pytest
 
+from backstory.config import read_settings
+from backstory.copying import copy_installation
 from backstory.errors import StorageError, Unavailable
 from backstory.indexer import indexer
 from backstory.model.activity import Published, join_answers
@@ -22,10 +24,11 @@ from backstory.model.page import Filters, Place
 from backstory.model.searched import read_searched
 from backstory.store.log import sqlite_index
 from backstory.store.log.index_entries import ref_token
-from backstory.store.log.sqlite_index import Indexer
+from backstory.store.log.sqlite_index import Indexer, LogUnreadable
 from backstory.store.log.sqlite_search import INDEX_RULES, SearchFile, search_file
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership
+from tests.faults.load import check_index
 from tests.store.support import (
     ENTRY,
     NONE,
@@ -157,19 +160,46 @@ async def test_a_text_that_cannot_be_read_can_be_deleted(store: SqliteStore) -> 
 
 
 async def test_timelines_do_without_an_index_that_is_damaged(path: Path) -> None:
-    """Also tools; and the next server throws it away."""
+    """Also tools, which find nothing; and the next server throws it away."""
     store = opened_store(path)
     published = await publish_one(store, name="event")
     await store.close()
     search_file(path).write_bytes(b"this is not a database, it is a text of some length" * 100)
     tool = opened_store(path, Ownership.NEVER)
-    assert [each.id for each in await timeline(tool, [await home_of(tool, published)])] == [published.id]
+    homes = [await home_of(tool, published)]
+    for filters in (NONE, Filters(words=("event",))):
+        assert [each.id for each in await timeline(tool, homes, filters)] == [published.id]
+    assert await found(tool) == await found(tool, Filters(words=("event",))) == []
+    assert tool.stats().index_lag > 0
     await tool.close()
     assert (path.parent / "backstory.db-search-damaged").exists()
     store = opened_store(path)
     assert [each.name for each in path.parent.glob("*-damaged")] == []
     assert store.stats().index_lag > 0
     await store.close()
+
+
+async def test_damage_of_the_log_is_not_taken_for_the_indexs(path: Path, prompt_index: None) -> None:
+    """Else a good index would be thrown away, again and again."""
+    store = opened_store(path)
+    await publish(store, *(publication(name="event", description="x" * 900) for _ in range(200)))
+    indexed_here(path)
+    await publish_one(store)
+    await store.close()
+    ((page,),) = rows_of(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'activities'")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(os.urandom(4096))
+    tool = opened_store(path, Ownership.NEVER)
+    try:
+        for filters in (Filters(name="event"), Filters(words=("event",))):
+            with pytest.raises(StorageError, match="malformed"):
+                await found(tool, filters)
+    finally:
+        await tool.close()
+    with closing(Indexer(path)) as indexer, pytest.raises(LogUnreadable):
+        indexer.step()
+    assert [each.name for each in path.parent.glob("*-damaged")] == []
 
 
 async def test_the_index_goes_on_where_it_was_left(
@@ -344,6 +374,33 @@ async def test_a_deletion_while_its_piece_is_on_the_way_leaves_no_entry(
         assert rows_of(search_file(path), "SELECT * FROM removed") == []
     finally:
         await store.close()
+
+
+async def test_what_a_copy_removes_is_not_left_in_the_index(
+    path: Path, tmp_path: Path, prompt_index: None
+) -> None:
+    """Where the target was served between two runs of it."""
+    source, target = (
+        read_settings({}, database=f"sqlite:///{file}") for file in (path, tmp_path / "copy.db")
+    )
+    assert isinstance(target.database, Path)
+    store = opened_store(path)
+    kept, gone = await publish(store, publication(name="kept"), publication(name="gone"))
+    await store.close()
+    await copy_installation(source, target, lambda done, note: None)
+    copied = opened_store(target.database)
+    indexed_here(target.database)
+    assert len(await found(copied)) == 2
+    await copied.close()
+    store = opened_store(path)
+    await store.log.delete(gone.id, ENTRY)
+    await store.close()
+    await copy_installation(source, target, lambda done, note: None)
+    copied = opened_store(target.database)
+    indexed_here(target.database)
+    assert [each.id for each in await found(copied)] == [kept.id]
+    await copied.close()
+    check_index(target.database)
 
 
 # Merge suggestions: nobody reads them through the store yet.

@@ -264,6 +264,7 @@ class StoreStats(Struct, frozen=True):
     """What storage tells the metrics."""
 
     index_lag: float
+    index_renewals: int = 0
 
 
 class Store(Protocol):

@@ -28,7 +28,7 @@ from backstory.store.log.sqlite import (
     write_page,
 )
 from backstory.store.log.sqlite_index import Keeper
-from backstory.store.log.sqlite_search import SearchFile, read_lag
+from backstory.store.log.sqlite_search import SearchFile
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.relational import RelationalRecords
@@ -73,12 +73,12 @@ class SqliteStore:
         self.commits = CommitProcess(committer) if committer else None
         self.database = SqliteDatabase(path, ownership, lends=self.commits is not None)
         self._appender = Appender()
-        search = SearchFile(path)
-        self.database.companion = search
-        self.database.chore = Keeper(search, indexer) if indexer else None
+        self._search = SearchFile(path)
+        self.database.companion = self._search
+        self.database.chore = Keeper(self._search, indexer) if indexer else None
         self._ready_until = 0.0
         self._refusing = False
-        self.log = SqliteLog(self.database, search)
+        self.log = SqliteLog(self.database, self._search)
         self.records = RelationalRecords(self.database, phone_region)
 
     def open(self) -> None:
@@ -152,6 +152,7 @@ class SqliteStore:
         self, contact_id: int, filters: Filters, after: Place | None, limit: int
     ) -> TimelineRead | None:
         """See `Store.read_timeline`."""
+        search = self._search
 
         def work(raw: sqlite3.Connection) -> TimelineRead | None:
             homes = read_homes(raw, contact_id)
@@ -159,7 +160,7 @@ class SqliteStore:
                 return None
             # Taken before the read: what arrives between the two is sent again by the stream, never missed.
             position = read_stream_position(raw) if after is None else None
-            return TimelineRead(homes, read_page(raw, homes.keys, filters, after, limit), position)
+            return TimelineRead(homes, read_page(raw, search, homes.keys, filters, after, limit), position)
 
         return await self.database.read(work)
 
@@ -167,13 +168,14 @@ class SqliteStore:
         self, contact_id: int, filters: Filters, after: Place | None, limit: int
     ) -> WrittenPage | None:
         """See `WritesPages.write_timeline`."""
+        search = self._search
 
         def work(raw: sqlite3.Connection) -> WrittenPage | None:
             homes = read_homes(raw, contact_id)
             if homes is None:
                 return None
             position = read_stream_position(raw) if after is None else None  # before the page, as above
-            return WrittenPage(*write_page(raw, homes, filters, after, limit), position, homes)
+            return WrittenPage(*write_page(raw, search, homes, filters, after, limit), position, homes)
 
         return await self.database.read(work)
 
@@ -194,7 +196,8 @@ class SqliteStore:
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
-        return StoreStats(self.database.read_at_once(read_lag))
+        lag = self.database.read_at_once(self._search.read_lag)
+        return StoreStats(lag, self._search.count_renewals())
 
     async def close(self) -> None:
         """See `Store.close`."""

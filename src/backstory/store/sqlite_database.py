@@ -154,10 +154,7 @@ class Companion(Protocol):
     """A file beside the database. The writer's connection does not have it, or each transaction would lock it."""
 
     def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
-        """Have it ready for a database that is open; `owned`: this process holds the owner's lock."""
-
-    def attach(self, reader: sqlite3.Connection) -> None:
-        """Let a reader's connection see it."""
+        """Have it ready for a database that is open; `owned`: this process is the owner, or does its work."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -185,7 +182,7 @@ class SqliteDatabase:
         self._written: asyncio.Future[None] | None = None  # of the last write that was asked for
         self._closing = False
         self.companion: Companion | None = None
-        """A file that readers see, too. Set it before `open`."""
+        """A file that goes with it. Set it before `open`."""
         self.chore: Chore | None = None
         """What the writer does between jobs, in the process that owns the file. Set it before `open`."""
         self.appender: Callable[[sqlite3.Connection, Sequence[Event]], None] = _refuse_events
@@ -216,7 +213,7 @@ class SqliteDatabase:
             self._connection = self._connect()
             self._prepare(self._connection)
             if self.companion is not None:
-                self.companion.prepare(self._connection, owned=self._lock is not None)
+                self.companion.prepare(self._connection, owned=self.owned)
         except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             self._release()
             raise StorageError(f"{self.path} cannot be opened as a database: {error}") from error
@@ -353,12 +350,6 @@ class SqliteDatabase:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
-        if self.companion is not None:
-            try:
-                self.companion.attach(connection)
-            except BaseException:
-                connection.close()
-                raise
         return self._over(connection, autocommit=True)
 
     def _over(self, connection: sqlite3.Connection, *, autocommit: bool = False) -> Transaction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from backstory.model.page import Filters, Page, Place
 from backstory.store.base import Arrivals, Homes, StreamPosition
 from backstory.store.log import walk
 from backstory.store.log.index_entries import EVERYTHING, contact_token, ref_token, term
-from backstory.store.log.sqlite_search import SearchFile
+from backstory.store.log.sqlite_search import NoIndex, SearchFile
 from backstory.store.publish import NewRow
 from backstory.store.records.sql import add_audit
 from backstory.store.records.sqlite_homes import read_holder
@@ -180,11 +181,13 @@ class SqliteLog:
         self, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
     ) -> Page:
         """See `ActivityLog.page`."""
-        return await self._database.read(lambda raw: read_page(raw, homes, filters, after, limit))
+        return await self._database.read(
+            lambda raw: read_page(raw, self._search, homes, filters, after, limit)
+        )
 
     async def find(self, filters: Filters, after: Place | None, limit: int) -> Page:
         """See `ActivityLog.find`."""
-        return await self._database.read(lambda raw: _find(raw, filters, after, limit))
+        return await self._database.read(lambda raw: _find(raw, self._search, filters, after, limit))
 
     async def arrivals(
         self, homes: Sequence[ContactKey], after: Position, limit: int, had: Collection[Arrival] = ()
@@ -257,12 +260,19 @@ def _select(raw: sqlite3.Connection, columns: str, activity_id: ActivityId) -> A
 
 
 def read_page(
-    raw: sqlite3.Connection, homes: Sequence[ContactKey], filters: Filters, after: Place | None, limit: int
+    raw: sqlite3.Connection,
+    search: SearchFile,
+    homes: Sequence[ContactKey],
+    filters: Filters,
+    after: Place | None,
+    limit: int,
 ) -> Page:
     """See `ActivityLog.page`."""
     if filters.words:
         theirs = " OR ".join(f'"{contact_token(home.hex())}"' for home in homes)
-        matches = _word_matches(raw, f"({theirs}) AND {_all_tokens(filters)}")
+        matches: list[Position] | None = None
+        with suppress(NoIndex):  # then they are met by walking, as where they are too many
+            matches = search.read(raw, lambda: _word_matches(raw, f"({theirs}) AND {_all_tokens(filters)}"))
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)
     matcher = walk.matcher(filters)
@@ -288,7 +298,12 @@ SELECT CAST('[' || coalesce(group_concat('{"id":"' || printf(
 
 
 def write_page(
-    raw: sqlite3.Connection, homes: Homes, filters: Filters, after: Place | None, limit: int
+    raw: sqlite3.Connection,
+    search: SearchFile,
+    homes: Homes,
+    filters: Filters,
+    after: Place | None,
+    limit: int,
 ) -> tuple[bytes, Place | None]:
     """A page as `Activity.answer` writes it, and where it goes on.
 
@@ -296,7 +311,7 @@ def write_page(
     of them and text of those takes three times as long.
     """
     if len(homes.keys) > 1 or walk.matcher(filters) is not None:
-        page = read_page(raw, homes.keys, filters, after, limit)
+        page = read_page(raw, search, homes.keys, filters, after, limit)
         return join_answers([each.answer(homes.contact_id) for each in page.activities]), page.next
     upper, lower = walk.bounds(filters, after)
     values = (homes.contact_id, *homes.keys, *upper, lower, limit)
@@ -317,13 +332,35 @@ def _timeline_rows(
     )
 
 
-def _find(raw: sqlite3.Connection, filters: Filters, after: Place | None, limit: int) -> Page:
-    if filters.words or filters.ref is not None:
-        matches = _word_matches(raw, _all_tokens(filters))
-        if matches is not None:
-            return _sorted_page(raw, matches, filters, after, limit)
-    upper, lower = walk.bounds(filters, after)
-    walks = [_posting_rows(raw, each, upper, lower) for each in _best_terms(filters)]
+def _find(
+    raw: sqlite3.Connection, search: SearchFile, filters: Filters, after: Place | None, limit: int
+) -> Page:
+    """Without an index nothing is found, as while it is behind."""
+    try:
+        if filters.words or filters.ref is not None:
+            matches = search.read(raw, lambda: _word_matches(raw, _all_tokens(filters)))
+            if matches is not None:
+                return _sorted_page(raw, matches, filters, after, limit)
+        upper, lower = walk.bounds(filters, after)
+        terms = _best_terms(filters)
+        return search.read(
+            raw,
+            lambda: _walk_postings(raw, terms, upper, lower, filters, limit),
+            lambda: [_posted(raw, each, upper, lower) for each in terms],
+        )
+    except NoIndex:
+        return Page((), None)
+
+
+def _walk_postings(
+    raw: sqlite3.Connection,
+    terms: Sequence[int],
+    upper: tuple[int, int],
+    lower: int,
+    filters: Filters,
+    limit: int,
+) -> Page:
+    walks = [_posting_rows(raw, each, upper, lower) for each in terms]
     merged = (
         walks[0] if len(walks) == 1 else heapq.merge(*walks, key=lambda row: (row[3], row[0]), reverse=True)
     )
@@ -341,16 +378,26 @@ def _best_terms(filters: Filters) -> list[int]:
     return [EVERYTHING]
 
 
+_POSTED = """
+ WHERE p.term = ? AND (p.timestamp, p.position) < (?, ?) AND p.timestamp >= ?
+ ORDER BY p.timestamp DESC, p.position DESC LIMIT ?
+"""
+_POSTED_ROWS = f"""
+SELECT a.position, a.tail, a.contact_key, a.timestamp, a.body, a.source, a.name, a.object_type, a.actor_type
+  FROM postings p CROSS JOIN activities a ON a.position = p.position {_POSTED}
+"""  # noqa: S608 - ours
+_POSTED_ALONE = f"SELECT p.position FROM postings p {_POSTED}"  # noqa: S608 - ours
+
+
 def _posting_rows(
     raw: sqlite3.Connection, each: int, upper: tuple[int, int], lower: int
 ) -> Iterator[Sequence[Any]]:
-    return raw.execute(
-        "SELECT a.position, a.tail, a.contact_key, a.timestamp, a.body, a.source, a.name, a.object_type, a.actor_type"
-        " FROM postings p CROSS JOIN activities a ON a.position = p.position"
-        " WHERE p.term = ? AND (p.timestamp, p.position) < (?, ?) AND p.timestamp >= ?"
-        " ORDER BY p.timestamp DESC, p.position DESC LIMIT ?",
-        (each, *upper, lower, walk.SCAN_LIMIT + 1),
-    )
+    return raw.execute(_POSTED_ROWS, (each, *upper, lower, walk.SCAN_LIMIT + 1))
+
+
+def _posted(raw: sqlite3.Connection, each: int, upper: tuple[int, int], lower: int) -> list[Any]:
+    """What `_posting_rows` reads of the index."""
+    return raw.execute(_POSTED_ALONE, (each, *upper, lower, walk.SCAN_LIMIT + 1)).fetchall()
 
 
 def _all_tokens(filters: Filters) -> str:

@@ -6,11 +6,10 @@ interpreter from them, and with the entries in the log's own file it would take 
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pysqlite3 as sqlite3
@@ -19,10 +18,12 @@ import structlog
 from backstory.model.ids import Position
 from backstory.model.moment import now
 from backstory.store.log.sqlite_search import (
+    NoIndex,
     Row,
     SearchFile,
     add_entries,
     entries_of,
+    generation_of,
     oldest_missing,
     seconds_since,
     transaction,
@@ -46,6 +47,9 @@ MAX_RESTART_SECONDS = 60.0
 STEADY_SECONDS = 30.0
 """An indexer that ends is started again after a second, or twice as long each time where it never gets this old."""
 
+RENEW_SECONDS = 60.0
+"""An index that is damaged is begun again at once, and not more often than so."""
+
 RETRY_SECONDS = 1.0
 EXPIRED_ROWS = 1_000
 STOP_SECONDS = 5.0
@@ -56,44 +60,55 @@ _MARKS = "SELECT position FROM removed WHERE position <= ?"
 log = structlog.get_logger(__name__)
 
 
+class LogUnreadable(Exception):
+    """The log cannot be read now."""
+
+
 class Indexer:
     """Brings the index up to date, a piece at a time. Another one beside it, for a moment, does no harm."""
 
     def __init__(self, database: Path) -> None:
         """The log must be there, and the index, as a store that is open has made them."""
         self._log = open_file(database)
-        # What a crash of the machine takes away, the watermark knows: it is indexed again.
-        self._search = SearchFile(database).connect(synchronous="NORMAL")
+        self._file = SearchFile(database, indexing=True)
 
     def step(self) -> float:
         """Do what is due; seconds until something may be.
 
         Raises:
-            sqlite3.Error: not now; what was begun has not happened.
+            sqlite3.Error, LogUnreadable: not now; what was begun has not happened.
         """
-        self._settle()
-        indexed = watermark(self._search)
-        position = oldest_missing(self._log, indexed)
+        try:
+            return self._file.use(self._step)
+        except NoIndex:
+            return POLL_SECONDS  # who keeps it begins another one
+
+    def _step(self, search: sqlite3.Connection) -> float:
+        self._settle(search)
+        indexed = watermark(search)
+        with _reading_the_log():
+            position = oldest_missing(self._log, indexed)
         if position is None:
             return POLL_SECONDS
         early = LAG_SECONDS - seconds_since(position)
         if early > 0:
             return min(early, POLL_SECONDS)
-        self._index(indexed)
+        self._index(search, indexed)
         return 0.0
 
-    def _index(self, indexed: Position) -> None:
-        rows = list(self._piece(indexed))
+    def _index(self, search: sqlite3.Connection, indexed: Position) -> None:
+        with _reading_the_log():
+            rows = list(self._piece(indexed))
         entries = entries_of(
             rows
         )  # before the transaction: a deletion waits for that, and publishers for the deletion
-        with transaction(self._search):
-            if watermark(self._search) != indexed:
+        with transaction(search):
+            if watermark(search) != indexed:
                 return  # another one did it
             last = rows[-1][0]
-            removed = self._marks(last)
-            add_entries(self._search, [entry for entry in entries if entry.position not in removed])
-            self._search.execute("UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(last),))
+            removed = _marks(search, last)
+            add_entries(search, [entry for entry in entries if entry.position not in removed])
+            search.execute("UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(last),))
 
     def _piece(self, indexed: Position) -> Iterator[Row]:
         size = 0
@@ -104,37 +119,35 @@ class Indexer:
             if size >= PIECE_BYTES:
                 return
 
-    def _marks(self, last: Position) -> set[Position]:
-        """What deletions have marked, up to a position."""
-        return {row[0] for row in self._search.execute(_MARKS, (last,))}
-
-    def _settle(self) -> None:
+    def _settle(self, search: sqlite3.Connection) -> None:
         """Forget the marks of deletions that are done, and put back the entries of those that failed.
 
         A mark ahead of the watermark stays until its piece has passed it over.
         """
-        marks = self._marks(watermark(self._search))
+        marks = _marks(search, watermark(search))
         if not marks:
             return
         unclear = any(self._row(position) for position in marks)  # a deletion is under way, or has failed
-        with self._nobody_writing() if unclear else contextlib.nullcontext():
-            marks &= self._marks(max(marks))  # another indexer may have settled some meanwhile
+        with self._nobody_writing() if unclear else nullcontext():
+            marks &= _marks(search, max(marks))  # another indexer may have settled some meanwhile
             entries = entries_of(row for row in map(self._row, marks) if row is not None)
-            with transaction(self._search):
-                add_entries(self._search, entries)
-                self._search.executemany(
+            with transaction(search):
+                add_entries(search, entries)
+                search.executemany(
                     "DELETE FROM removed WHERE position = ?", [(position,) for position in marks]
                 )
 
     def _row(self, position: Position) -> Row | None:
         query = f"SELECT {_ROW} FROM activities WHERE position = ?"  # noqa: S608 - columns are ours
-        row: Row | None = self._log.execute(query, (position,)).fetchone()
+        with _reading_the_log():
+            row: Row | None = self._log.execute(query, (position,)).fetchone()
         return row
 
-    @contextlib.contextmanager
+    @contextmanager
     def _nobody_writing(self) -> Iterator[None]:
         """Hold the log's write lock, as a deletion does from its mark to its commit."""
-        self._log.execute("BEGIN IMMEDIATE")
+        with _reading_the_log():
+            self._log.execute("BEGIN IMMEDIATE")
         try:
             yield
         finally:
@@ -143,31 +156,47 @@ class Indexer:
     def close(self) -> None:
         """Let go of the files."""
         self._log.close()
-        self._search.close()
+        self._file.close()
+
+
+@contextmanager
+def _reading_the_log() -> Iterator[None]:
+    """Keep the log's errors from being taken for the index's."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise LogUnreadable(str(error)) from error
+
+
+def _marks(search: sqlite3.Connection, last: Position) -> set[Position]:
+    """What deletions have marked, up to a position."""
+    return {row[0] for row in search.execute(_MARKS, (last,))}
 
 
 def follow(database: Path, ended: Callable[[float], bool]) -> None:
     """Index what arrives until `ended`, which takes how many seconds to wait for the end, says so."""
-    with contextlib.closing(Indexer(database)) as indexer:
+    with closing(Indexer(database)) as indexer:
         rest = 0.0
         while not ended(rest):
             try:
                 rest = indexer.step()
-            except sqlite3.Error as error:  # the disk is full, say: it comes again
+            except (sqlite3.Error, LogUnreadable) as error:  # the disk is full, say: it comes again
                 log.warning("index_failed", error=str(error))
-                SearchFile(database).note(error)
                 rest = RETRY_SECONDS
 
 
 class Keeper:
-    """The writer's chore, in the process that owns the log: from the first thing to index on, an indexer runs."""
+    """The writer's chore, in the process that owns the log: from the first thing to index on, an indexer runs.
+
+    It also begins another index where the one that was there is damaged, or gone.
+    """
 
     def __init__(self, search: SearchFile, command: Sequence[str]) -> None:
         """`command` starts an indexer that ends when its standard input does."""
         self._search = search
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._next = self._started = 0.0  # on the monotonic clock
+        self._next = self._started = self._renew_from = 0.0  # on the monotonic clock
         self._pause = RESTART_SECONDS
 
     def due_in(self) -> float:
@@ -187,7 +216,19 @@ class Keeper:
                     " (SELECT hash FROM event_keys WHERE expires <= ? LIMIT ?)",
                     (moment, EXPIRED_ROWS),
                 )
+        self._renew_index(raw, begin)
         self._keep_indexer(raw)
+
+    def _renew_index(
+        self, raw: sqlite3.Connection, begin: Callable[[], AbstractContextManager[Transaction]]
+    ) -> None:
+        there, usable = self._search.look()
+        if usable or time.monotonic() < self._renew_from:
+            return
+        self._renew_from = time.monotonic() + RENEW_SECONDS
+        with begin():
+            self._search.renew(generation_of(raw), there)
+        log.warning("index_renewed", reason="it was gone" if there is None else "it was damaged")
 
     def _keep_indexer(self, raw: sqlite3.Connection) -> None:
         if self._process is not None:

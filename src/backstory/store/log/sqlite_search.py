@@ -1,7 +1,9 @@
 """The search index of the SQLite log: a file of its own beside the log's, so that building it holds up no publisher.
 
 One process writes entries into it (`sqlite_index.py`), whoever deletes activities takes theirs out, readers attach it.
-It belongs to one log in one state: where it does not fit, after a restore say, it is thrown away and built again.
+It belongs to one log in one state: where it does not fit, after a restore say, it is thrown away and built again. So is
+one that is damaged, while everything goes on: whoever meets the damage marks it, who keeps the index puts an empty one
+in its place, and each connection is opened anew where it is of another file than the one that is there.
 
 A deletion takes the log's write lock, marks and removes here, commits here, and then commits in the log. So nothing of
 what is gone can be left here, but in a write-ahead log until that begins afresh. Where it fails in between, the mark
@@ -10,13 +12,15 @@ tells the indexer to put the entries back.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pysqlite3 as sqlite3
 import structlog
@@ -34,12 +38,21 @@ CHECKPOINT_PAGES = 4 * 1024
 _CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 4 * 1024
 
+T = TypeVar("T")
+
 Row = Sequence[Any]
 """Position, contact key, timestamp and body of an activity."""
+
+Inode = int
+"""What tells one file from another in its place, as long as somebody has it open."""
 
 _NEXT_MISSING = "SELECT position FROM activities WHERE position > ? ORDER BY position LIMIT 1"
 
 log = structlog.get_logger(__name__)
+
+
+class NoIndex(Exception):
+    """There is no index to be asked: it is damaged, or not there, and will be begun again."""
 
 
 def search_file(database: Path) -> Path:
@@ -72,12 +85,6 @@ def oldest_missing(raw: sqlite3.Connection, indexed: Position) -> Position | Non
 def seconds_since(position: Position) -> float:
     """How long ago a position was given out; 0 where a clock went back meanwhile."""
     return max(0.0, time.time() - (position >> 12) / 1000)
-
-
-def read_lag(raw: sqlite3.Connection) -> float:
-    """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
-    position = oldest_missing(raw, watermark(raw))
-    return 0.0 if position is None else seconds_since(position)
 
 
 class Entry(NamedTuple):
@@ -117,9 +124,11 @@ def _drop_entries(raw: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     raw.executemany("INSERT INTO words (words, rowid, folded) VALUES ('delete', ?, ?)", texts)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that a file is no sound database."""
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error says that a file is no sound database, or lacks what it was made with."""
+    code = getattr(error, "sqlite_errorcode", 0)  # the driver's own errors have none
+    damaged = code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return damaged or "no such table" in str(error)
 
 
 @contextmanager
@@ -135,119 +144,257 @@ def transaction(raw: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def opening(folder: Path, how: int = fcntl.LOCK_SH) -> Iterator[int]:
+    """Hold a folder's lock: shared by who opens an index in it, alone by who puts another one in its place.
+
+    SQLite finds a write-ahead log by its name when a connection first reads; it must be the one of that very file.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 class SearchFile:
     """The index of one database, for who has the database open. Its connection is the writer's thread's."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, *, indexing: bool = False) -> None:
+        """`indexing`: for the indexer, who copies pages into the file, and need not wait for the disk.
+
+        What a crash of the machine takes away, the watermark knows: it is indexed again.
+        """
         self.path = search_file(database)
+        self._indexing = indexing
         self._connection: sqlite3.Connection | None = None
+        self._inode: Inode | None = None
+        self._attached: dict[sqlite3.Connection, Inode] = {}
+        self._seen: Inode | None = None
+        self._renewals = 0
 
     def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
-        """Make the file where there is none; the owner of the log throws away one that does not belong to it."""
-        generation = generation_of(raw)
-        if owned and self.path.exists() and not self._belongs_to(generation):
-            log.info("index_renewed", rules=INDEX_RULES)
-            for suffix in ("-wal", "-shm", "", "-damaged"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        try:
-            with closing(self.connect()) as connection, transaction(connection):
-                if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                    _create(connection, generation)
-        except sqlite3.DatabaseError as error:
-            if owned or not is_damage(error):
-                raise
-            log.error("search_file_damaged", error=str(error))  # what this process does needs no searches
+        """Have an index for a log that is open; who owns that throws away one that does not belong to it."""
+        generation, there = generation_of(raw), self._there()
+        if there is None or (owned and not self._belongs_to(generation)):
+            if there is not None:
+                log.info("index_renewed", reason="it did not belong to the database", rules=INDEX_RULES)
+            with transaction(raw):
+                self.renew(generation, there)
+        self._seen = self._there()
 
     def _belongs_to(self, generation: str) -> bool:
         if self._damaged.exists():
             return False
         try:
-            with closing(open_file(self.path)) as connection:
+            with opening(self.path.parent), closing(open_file(self.path)) as connection:
                 return belongs_to(connection, generation)
         except sqlite3.DatabaseError as error:
-            if (
-                is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR
-            ):  # no such table: was cut off
+            if is_damage(error):
                 return False
             raise
 
+    def renew(self, generation: str, there: Inode | None) -> None:
+        """Put an empty index in the place of the one that was met, in a transaction of the log.
+
+        So no deletion is half done that has marked its activity in the old one. Others have that open; they notice when
+        they come again. Its pages are given back, and its texts are gone, at once.
+        """
+        fresh = Path(f"{self.path}-new")
+        with opening(self.path.parent, fcntl.LOCK_EX) as folder:
+            if self._there() != there:
+                return  # another process did it
+            for suffix in ("", "-wal", "-shm"):  # of one that was cut off
+                Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+            with closing(self._connect(fresh)) as connection, transaction(connection):
+                _create(connection, generation)
+            if there is not None:
+                os.truncate(self.path, 0)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            fresh.replace(self.path)
+            os.fsync(folder)
+            self._damaged.unlink(missing_ok=True)
+
+    def _there(self) -> Inode | None:
+        """Which file is there now."""
+        try:
+            return self.path.stat().st_ino
+        except FileNotFoundError:
+            return None
+
     @property
     def _damaged(self) -> Path:
+        """Is there where the index is damaged."""
         return Path(f"{self.path}-damaged")
 
-    def note(self, error: sqlite3.Error) -> None:
-        """Where an error says that the file is damaged, have the next server throw it away."""
-        if is_damage(error):
+    def look(self) -> tuple[Inode | None, bool]:
+        """Which file is there, and whether it can be used."""
+        inode = self._there()
+        return inode, inode is not None and not self._damaged.exists()
+
+    def _usable(self) -> Inode:
+        inode, usable = self.look()
+        if inode is None or not usable:
+            raise NoIndex
+        return inode
+
+    def _note(self, error: sqlite3.DatabaseError, inode: Inode | None) -> bool:
+        """Whether an error says that a file is damaged. If it is the one that is there, it is marked, durably."""
+        if not is_damage(error):
+            return False
+        if self._there() == inode and not self._damaged.exists():
             log.error("search_file_damaged", error=str(error))
-            self._damaged.touch(mode=0o600)
+            with opening(self.path.parent) as folder:
+                self._damaged.touch(mode=0o600)
+                os.fsync(folder)
+        return True
 
-    def connect(self, synchronous: str = "FULL") -> sqlite3.Connection:
-        """A connection that writes the index."""
-        connection = open_file(self.path)
-        switch_to_wal(connection)
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(
-            "PRAGMA secure_delete = ON"
-        )  # also of pages that a merge of segments leaves behind
-        return connection
+    def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the connection that writes the index.
 
-    def attach(self, reader: sqlite3.Connection) -> None:
-        """Let a reader's connection to the log read the index, too; timelines do without one that is damaged."""
-        if not self.path.exists():
-            self.path.touch(mode=0o600)
+        Raises:
+            NoIndex: there is none, or it is damaged; then it is marked.
+        """
         try:
-            reader.execute("ATTACH ? AS search", (str(self.path),))
-            reader.execute(f"PRAGMA search.cache_size = -{_READER_CACHE_KIB}")
+            return work(self._open())
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+            if not self._note(error, self._inode):
                 raise
-            self.note(error)
+            raise NoIndex from error
 
-    def _own(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
+        if self._usable() != self._inode:
+            self.close()
         if self._connection is None:
-            self._connection = self.connect()
-            self._connection.execute(
-                "PRAGMA wal_autocheckpoint = 0"
-            )  # the indexer does it, publishers wait here
+            with opening(self.path.parent):
+                self._inode = self._usable()
+                self._connection = self._connect(self.path)
+                watermark(self._connection)
         return self._connection
 
-    def remove(self, rows: Sequence[Row]) -> None:
-        """Take entries out, durably, for the log's transaction under way, which is about to delete the activities."""
-        if not rows:
-            return
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        connection = open_file(path)
         try:
-            self._remove(entries_of(rows), [row[0] for row in rows])
-        except sqlite3.DatabaseError as error:
-            self.note(error)
+            switch_to_wal(connection)
+            connection.execute(f"PRAGMA synchronous = {'NORMAL' if self._indexing else 'FULL'}")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # The indexer does it: behind a deletion publishers would wait.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if self._indexing else 0}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA secure_delete = ON")  # also of pages that a merge of segments leaves
+        except BaseException:
+            connection.close()
             raise
-
-    def _remove(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
-        with transaction(raw := self._own()):
-            indexed = watermark(raw)
-            marked = {
-                position
-                for position in positions
-                if raw.execute("INSERT OR IGNORE INTO removed VALUES (?)", (position,)).rowcount
-            }
-            _drop_entries(
-                raw, [each for each in entries if each.position in marked and each.position <= indexed]
-            )
-
-    def is_behind(self, raw: sqlite3.Connection) -> bool:
-        """Whether the indexer has something to do, asked by who has the log open."""
-        own = self._own()
-        if own.execute("SELECT EXISTS (SELECT 1 FROM removed)").fetchone()[0]:
-            return True
-        return oldest_missing(raw, watermark(own)) is not None
+        return connection
 
     def close(self) -> None:
         """Let go of the file."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+        self._connection = self._inode = None
+
+    def attach(self, reader: sqlite3.Connection) -> Inode:
+        """Let a reader's connection to the log read the index that is there now; which one that is.
+
+        Raises:
+            NoIndex: as `use`.
+        """
+        if self._attached.get(reader) == (inode := self._usable()):
+            return inode
+        if self._attached.pop(reader, None) is not None:
+            reader.execute("DETACH search")
+        with opening(self.path.parent):
+            inode = self._usable()
+            try:
+                reader.execute("ATTACH ? AS search", (str(self.path),))
+                self._attached[reader] = inode
+                reader.execute(f"PRAGMA search.cache_size = -{_READER_CACHE_KIB}")
+                watermark(reader)
+            except sqlite3.DatabaseError as error:
+                if self._note(error, inode):
+                    raise NoIndex from error
+                raise
+        return inode
+
+    def read(
+        self, reader: sqlite3.Connection, work: Callable[[], T], alone: Callable[[], object] | None = None
+    ) -> T:
+        """Run a query that needs the index, on a reader's connection.
+
+        Where `work` reads the log too, `alone` is what of it reads the index alone: it tells whose the damage is.
+
+        Raises:
+            NoIndex: as `use`.
+        """
+        inode = self.attach(reader)
+        try:
+            return work()
+        except sqlite3.DatabaseError as error:
+            if alone is not None and is_damage(error) and not _fails(alone):
+                raise
+            if not self._note(error, inode):
+                raise
+            raise NoIndex from error
+
+    def read_lag(self, reader: sqlite3.Connection) -> float:
+        """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
+        try:
+            indexed = self.read(reader, lambda: watermark(reader))
+        except NoIndex:
+            indexed = 0
+        position = oldest_missing(reader, indexed)
+        return 0.0 if position is None else seconds_since(position)
+
+    def count_renewals(self) -> int:
+        """How often another index was found in the place of one, since `prepare`."""
+        there = self._there()
+        if there is not None and there != self._seen:
+            self._seen = there
+            self._renewals += 1
+        return self._renewals
+
+    def remove(self, rows: Sequence[Row]) -> None:
+        """Take entries out, durably, for the log's transaction under way, which is about to delete the activities.
+
+        An index that is damaged keeps them, until it is thrown away; that has to wait for this transaction.
+        """
+        if rows:
+            entries, positions = entries_of(rows), [row[0] for row in rows]
+            with suppress(NoIndex):
+                self.use(lambda raw: _remove(raw, entries, positions))
+
+    def is_behind(self, raw: sqlite3.Connection) -> bool:
+        """Whether the indexer has something to do, asked by who has the log open."""
+
+        def look(own: sqlite3.Connection) -> tuple[bool, Position]:
+            return bool(own.execute("SELECT EXISTS (SELECT 1 FROM removed)").fetchone()[0]), watermark(own)
+
+        try:
+            marked, indexed = self.use(look)
+        except NoIndex:
+            return False
+        return marked or oldest_missing(raw, indexed) is not None
+
+
+def _fails(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except sqlite3.DatabaseError:
+        return True
+    return False
+
+
+def _remove(raw: sqlite3.Connection, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
+    with transaction(raw):
+        indexed = watermark(raw)
+        marked = {
+            position
+            for position in positions
+            if raw.execute("INSERT OR IGNORE INTO removed VALUES (?)", (position,)).rowcount
+        }
+        _drop_entries(raw, [each for each in entries if each.position in marked and each.position <= indexed])
 
 
 def _create(raw: sqlite3.Connection, generation: str) -> None:
