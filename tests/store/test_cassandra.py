@@ -33,7 +33,16 @@ from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore, take_lane
 from backstory.store.copying import KeptActivity
 from backstory.store.log import cassandra_buckets, cassandra_copy
-from backstory.store.log.cassandra import LANES, PUT_ROW, Appended, CassandraLog, Draft
+from backstory.store.log.cassandra import (
+    LANES,
+    PUT_ROW,
+    PUT_WHERE,
+    Appended,
+    CassandraLog,
+    Draft,
+    written,
+)
+from backstory.store.log.cassandra_buckets import bucket_at
 from backstory.store.log.cassandra_copy import CassandraLogCopy
 from backstory.store.log.cassandra_session import CassandraSession, Write, agreed_clock, read_address
 from backstory.store.publish import NewRow
@@ -629,7 +638,7 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
     ]
     monkeypatch.setattr(cassandra_copy, "TOGETHER", 5)
     copying, store_many = copy_of(log, contact), log.store_many
-    await copying.complete()
+    await copying.complete(in_order=True)
     await copying.write_activities(kept[:20])
 
     async def fail_once(drafts: Sequence[Draft]) -> None:
@@ -646,7 +655,7 @@ async def test_a_copy_that_was_cut_off_in_a_piece_is_completed(
             await asyncio.sleep(0.01)
 
     again = copy_of(log, contact)
-    complete = await again.complete()
+    complete = await again.complete(in_order=True)
     assert 0 < complete < kept[25].position
     await again.write_activities([row for row in kept if row.position > complete])
     assert await kept_in(again) == kept
@@ -664,7 +673,7 @@ async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
         for number in range(30)
     ]
     copying, write_many = copy_of(log, contact), CassandraSession.write_many
-    await copying.complete()
+    await copying.complete(in_order=True)
     await copying.write_activities(kept[:20])
 
     async def crash(session: CassandraSession, writes: Sequence[Write]) -> None:
@@ -679,13 +688,49 @@ async def test_what_a_copy_left_half_done_is_finished_where_it_was_begun(
     other = open_log(cassandra_cluster, log.installation)
     assert other.bucket_of(contact, NOON) != log.bucket_of(contact, NOON)
     again = copy_of(other, contact)
-    await again.complete()
+    await again.complete(in_order=True)
     await again.write_activities(kept)
     assert await kept_in(again) == kept
     assert [each.id.position for each in await whole(other, contact)] == [
         each.position for each in reversed(kept)
     ]
     await other.close()
+
+
+async def test_a_copy_waits_for_what_a_killed_one_had_sent(
+    log: CassandraLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would otherwise put an activity elsewhere than the pointer says that comes a moment later."""
+    contact, body = new_contact_key(), b'{"name": "paid", "actor": {}, "source": {}}'
+    first = first_position(time.time_ns() // 1_000_000)
+    kept = [
+        KeptActivity(first + number, number, contact, NOON, "shop", "paid", None, "user", body, b"{}")
+        for number in range(5)
+    ]
+    killed = copy_of(log, contact)
+    await killed.complete(in_order=True)
+    await killed.write_activities(kept[:4])
+    deeper = bucket_at(contact, 2, NOON)
+    waited: list[float] = []
+
+    async def land(seconds: float) -> None:
+        waited.append(seconds)
+        late = ActivityId(kept[4].position, kept[4].tail)
+        where = (log.installation, *late, *deeper, NOON, None, written(late))
+        await log.session.write(PUT_WHERE, where)
+
+    again = copy_of(log, contact)
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "sleep", land)
+        await again.complete(in_order=True)
+    assert waited == [cassandra_copy.LANDING_SECONDS]
+    await again.write_activities(kept)
+    for row in kept:
+        assert await log.get(ActivityId(row.position, row.tail)) is not None
+    assert await kept_in(again) == kept
+    await again.adopt(await again.state())
+    await copy_of(log, contact).complete(in_order=True)
+    assert len(waited) == 1, "nobody was killed"
 
 
 async def test_no_two_processes_have_one_lane(postgres_url: str) -> None:

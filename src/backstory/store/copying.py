@@ -83,8 +83,11 @@ class LogCopy(Protocol):
     async def state(self) -> LogState:
         """Where it is."""
 
-    async def complete(self) -> Position:
-        """Up to which activity a copy into it misses none, wherever it was cut off."""
+    async def complete(self, *, in_order: bool) -> Position:
+        """Up to which activity a copy into it misses none, wherever it was cut off.
+
+        `in_order`: activities come in order, and only those behind it.
+        """
 
     def activities(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptActivity]]:
         """Activities."""
@@ -169,7 +172,7 @@ class RelationalLogCopy:
 
         return await self._records.read(work)
 
-    async def complete(self) -> Position:
+    async def complete(self, *, in_order: bool) -> Position:
         """See `LogCopy.complete`: each piece is a transaction."""
         newest = sa.select(sa.func.coalesce(sa.func.max(_activities.c.position), 0))
         return await self._records.read(lambda c: c.scalars(newest).one())
@@ -216,9 +219,9 @@ class RelationalLogCopy:
         def work(transaction: RecordsTransaction) -> int:
             connection, gone = transaction.records, [row.deleted for row in rows]
             removed = connection.execute(_activities.delete().where(_activities.c.position.in_(gone)))
-            if removed.rowcount:  # an index that was made of them is made anew
-                connection.execute(_state.update().where(_state.c.name == "index_rules").values(value=""))
             if connection.dialect.name != "sqlite":
+                if removed.rowcount:  # an index that was made of them is made anew
+                    connection.execute(_state.update().where(_state.c.name == "index_rules").values(value=""))
                 return _insert_new(connection, _deletions, rows)
             erased = [row for row in rows if row.position == row.deleted]
             deleted = [row for row in rows if row.position != row.deleted]

@@ -116,7 +116,7 @@ class Move:
     async def _copy_log(self, until: Position) -> None:
         """Up to a position. The keys go first: where this is stopped, those that miss are still known as missing."""
         source, target = self._source.log, self._target.log
-        complete = await target.complete()
+        complete = await target.complete(in_order=source.in_order)
         # Where later ones do not stand behind those before, and of what was deleted, all is looked at in every pass.
         after = complete if source.in_order else 0
         looked_at = 0

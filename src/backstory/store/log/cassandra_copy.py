@@ -1,20 +1,24 @@
 """A log on Cassandra, copied out of and into: see `store.copying.LogCopy`.
 
 It is read as the nodes have it, in no order, so a copy out of it looks at everything in each pass. The ids of what an
-earlier run has copied into it are kept in memory: some 150 bytes for each activity.
+earlier run has copied into it are kept in memory where they may come again: out of another engine the last thousand,
+out of another cluster all of them, some 150 bytes for each activity.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, TypeVar
 
 from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.store.copying import NOBODY, PIECE, KeptActivity, KeptDeletion, KeptKey, LogState
 from backstory.store.log.cassandra import (
+    GET_STATE,
     PUT_DELETION,
     PUT_NEWEST,
     PUT_WHERE,
@@ -31,6 +35,9 @@ AT_ONCE = 128
 TOGETHER = 250
 """So many activities are written with the same requests. While the cluster is at it, the next ones are prepared."""
 
+LANDING_SECONDS = 5.0
+"""Well longer than a node goes on with a write whose sender was killed (`write_request_timeout`: 2 seconds)."""
+
 NO_TAIL = -1
 """The copy brings keys before activities: the id's tail is looked up by its position."""
 
@@ -45,6 +52,8 @@ _PUT_KEY = (
     "INSERT INTO event_keys (installation, hash, position, tail, digest, expires) VALUES (?, ?, ?, ?, ?, ?)"
     " USING TIMESTAMP ?"
 )
+_UNDER_WAY = "copying"
+_NOTE_RUN = "INSERT INTO log_state (installation, name, value) VALUES (?, ?, ?)"
 _SET_GENERATION = "UPDATE log_state SET value = ? WHERE installation = ? AND name = 'generation' IF EXISTS"
 
 
@@ -65,6 +74,7 @@ class CassandraLogCopy:
         self._contacts = contacts
         # What an earlier run of this copy may have left half done.
         self._begun: frozenset[ActivityId] = frozenset()
+        self._run = secrets.token_hex(6)
 
     async def _scan(self, query: str) -> AsyncGenerator[list[Row]]:
         """Rows of this installation, which the first column tells."""
@@ -76,11 +86,25 @@ class CassandraLogCopy:
         """See `LogCopy.state`. What is there came before this moment."""
         return LogState(*await self._log.moment())
 
-    async def complete(self) -> Position:
+    async def complete(self, *, in_order: bool) -> Position:
         """See `LogCopy.complete`. The rows of a piece are written in any order, so its last ones may be there alone."""
-        self._begun = frozenset([ActivityId(*row) async for rows in self._scan(_SCAN_IDS) for row in rows])
-        newest = heapq.nlargest(PIECE + 1, (each.position for each in self._begun))
-        return newest[PIECE] if len(newest) > PIECE else 0
+        await self._let_land()
+        newest: list[ActivityId] = []
+        begun: list[ActivityId] = []
+        async for rows in self._scan(_SCAN_IDS):
+            ids = [ActivityId(*row) for row in rows]
+            newest = heapq.nlargest(PIECE + 1, chain(newest, ids))
+            if not in_order:
+                begun += ids
+        self._begun = frozenset(newest if in_order else begun)
+        return newest[PIECE].position if len(newest) > PIECE else 0
+
+    async def _let_land(self) -> None:
+        """Where an earlier run was killed: wait until what it had sent is there, or never will be."""
+        rows = await self._session.read(GET_STATE, (self._log.installation, _UNDER_WAY))
+        if rows and rows[0][0] not in ("", self._run):
+            await asyncio.sleep(LANDING_SECONDS)
+        await self._session.write(_NOTE_RUN, (self._log.installation, _UNDER_WAY, self._run))
 
     async def activities(self, after: Position, until: Position) -> AsyncIterator[Sequence[KeptActivity]]:
         """See `LogCopy.activities`. What is being deleted is not among them."""
@@ -158,6 +182,7 @@ class CassandraLogCopy:
         if state.last:
             await self._session.write(PUT_NEWEST, (name, state.last, state.last))
         self._log.adopt(state.generation, state.last)
+        await self._session.write(_NOTE_RUN, (name, _UNDER_WAY, ""))
 
 
 async def _each(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item]) -> list[Result]:
