@@ -48,6 +48,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BackstoryError as error:
             raise click.ClickException(str(error)) from error
+        except PermissionError as error:
+            advice = "run this as the user of the server, or change its owner or mode"
+            raise click.ClickException(f"{error.filename} is closed to this user: {advice}") from error
 
 
 def _database_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,6 +113,7 @@ def main() -> None:
     \b
     A first start:
       backstory serve                                              # http://127.0.0.1:8000, on ./backstory.db
+    And beside it, in the same folder:
       backstory agents create you@example.com --name You --role admin
       backstory keys create --agent you@example.com                # prints a key, once
 
@@ -403,8 +407,11 @@ def backup(file: Path, database: str | None) -> None:
     """Copy the database into FILE.
 
     Consistent, also while it is being served. The copy is verified and only then given its name. Of PostgreSQL it
-    is a dump, made with its pg_dump.
-    """
+    is a dump, made with its pg_dump. The attachments' folder is copied by other means, after it.
+
+    \b
+      backstory backup backstory-monday.db
+    """  # noqa: D301 - click wants the character \b itself
     from backstory import backup as sqlite_backup
     from backstory import postgres_backup
 
@@ -481,10 +488,15 @@ def settle(after: int | None, database: str | None) -> None:
 def import_command(file: str, rejected: Path | None, again: bool, database: str | None) -> None:
     """Import activities, one publish request a line.
 
+    \b
+      backstory import history.ndjson
+      zcat history.ndjson.gz | backstory import - --rejected refused.ndjson
+
     Also while the database is being served. It can be stopped at any moment and started again: it goes on behind
     the last line that is durable. Refused lines go into a file, each with its line number and the reasons. "-"
-    reads standard input, from its beginning.
-    """
+    reads standard input, from its beginning. Exit code 2 where lines were refused: mend them in that file, and
+    import it.
+    """  # noqa: D301 - click wants the character \b itself
     from backstory.transfer import import_file
 
     settings = read_settings(database=database)

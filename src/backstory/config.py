@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from email.utils import getaddresses
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -94,7 +95,7 @@ SETTINGS: dict[str, Setting] = {
     "forwarded_allow_ips": Setting(
         "BACKSTORY_FORWARDED_ALLOW_IPS",
         "127.0.0.1",
-        "Proxies, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        "Proxies, addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
     ),
 }
 """Every setting. `docs/settings.md` is held against it by a test."""
@@ -190,7 +191,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         metrics_address=_address("metrics_address", text["metrics_address"]),
         phone_region=_region(text["phone_region"]),
         support_form=_one_of("support_form", text["support_form"], ("on", "off")) == "on",
-        forwarded_allow_ips=text["forwarded_allow_ips"],
+        forwarded_allow_ips=_proxies(text["forwarded_allow_ips"]),
     )
 
 
@@ -238,6 +239,17 @@ def _region(given: str) -> str | None:
     if given and given.upper() not in phonenumbers.SUPPORTED_REGIONS:
         raise _wrong("phone_region", given, "a two-letter country code, such as GB")
     return given.upper() or None
+
+
+def _proxies(given: str) -> str:
+    """Checked here: what is no address would be believed to be nobody's, without a word."""
+    try:
+        for each in given.split(",") if given.strip() not in ("", "*") else ():
+            ip_network(each.strip())
+    except ValueError:
+        wanted = "addresses or networks, commas between them (10.0.0.5, 10.1.0.0/16), or * for any"
+        raise _wrong("forwarded_allow_ips", given, wanted) from None
+    return given.strip()
 
 
 def _database(given: str) -> Path | PostgresUrl:

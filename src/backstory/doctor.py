@@ -181,6 +181,10 @@ def _database(settings: Settings, show: Show, quick: bool) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("note", "database", f"{path} does not exist yet; 'backstory serve' makes it")
         return
+    if not os.access(path, os.R_OK, effective_ids=True):
+        advice = "run this as the user of the server, or change its owner or mode"
+        yield Finding("bad", "database", f"{path} is closed to this user: {advice}")
+        return
     begun = _bytes_read()
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)

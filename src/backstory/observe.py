@@ -7,7 +7,14 @@ import sys
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,6 +62,8 @@ class Metrics:
     """Every metric of one server, in a registry of its own."""
 
     def __init__(self) -> None:
+        # Else every series has another one, which says when it began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
         self.registry = CollectorRegistry()
         self.published = Counter(
             "backstory_published", "Activities stored since the start", registry=self.registry

@@ -150,6 +150,9 @@ def test_help_teaches_a_first_start(tmp_path: Path) -> None:
         ("BACKSTORY_ACTIVITY_LOG", "mongodb://x", "cassandra://USER:PASSWORD@HOST"),
         ("BACKSTORY_SUPPORT_FORM", "perhaps", "one of on, off"),
         ("BACKSTORY_PHONE_REGION", "Atlantis", "a two-letter country code"),
+        ("BACKSTORY_FORWARDED_ALLOW_IPS", "my-proxy", "addresses or networks"),
+        ("BACKSTORY_FORWARDED_ALLOW_IPS", "127.0.0.1, 10.0.0.0/40", "addresses or networks"),
+        ("BACKSTORY_FORWARDED_ALLOW_IPS", "*, 127.0.0.1", "addresses or networks"),
         ("BACKSTORY_COLOUR", "blue", "there is no setting"),
     ],
 )
@@ -170,7 +173,8 @@ def test_an_option_wins_over_the_environment() -> None:
 def test_every_setting_is_tried_by_the_tests_above() -> None:
     tried = {"port", "database", "log_level", "log_format", "log_requests", "metrics_address", "phone_region"}
     tried |= {"activity_log", "rate_limit", "smtp_port", "smtp_tls", "smtp_from", "support_form"}
-    free = {"host", "forwarded_allow_ips", "attachments", "smtp_host", "smtp_user", "smtp_password"}
+    tried |= {"forwarded_allow_ips"}
+    free = {"host", "attachments", "smtp_host", "smtp_user", "smtp_password"}
     assert set(SETTINGS) - tried == free
 
 

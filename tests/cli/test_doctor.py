@@ -6,11 +6,16 @@ import os
 import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import backstory.backup
+import backstory.postgres_backup  # noqa: F401 - imported by the command, when it may no more
+from backstory.cli import main
 from backstory.config import read_settings
 from backstory.doctor import bytes_to_read, examine
 from backstory.store.log.sqlite_search import search_file
@@ -90,6 +95,27 @@ def test_no_folder(tmp_path: Path) -> None:
     done = run(tmp_path, "doctor", BACKSTORY_DATABASE="sqlite:///nowhere/b.db")
     assert done.returncode == 1
     assert "make it, or set another database" in done.stdout
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """Root may everything; not for a while."""
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["doctor", "--quick"], ["backup", "copy.db"]])
+def test_what_is_closed_to_this_user(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "folder").mkdir(mode=0)
+    database = f"sqlite:///{tmp_path}/folder/backstory.db"
+    with powerless():
+        done = CliRunner().invoke(main, [*command, "--database", database])
+    assert done.exit_code == 1
+    assert "is closed to this user: run this as the user of the server" in done.output
 
 
 def test_where_attachments_go(tmp_path: Path) -> None:
