@@ -178,7 +178,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **options: Any) 
         for name, each in SETTINGS.items()
     }
     return Settings(
-        host=text["host"],
+        host=_host(text["host"]),
         port=_port("port", text["port"]),
         database=_database(text["database"]),
         activity_log=_activity_log(text["activity_log"], text["database"]),
@@ -206,6 +206,12 @@ def _wrong(name: str, given: str, wanted: str) -> SettingError:
     return SettingError(
         f"the setting {name} ({SETTINGS[name].variable}) is '{given[:200]}'; expected {wanted}"
     )
+
+
+def _host(given: str) -> str:
+    if not given.strip():
+        raise _wrong("host", given, "a name or an address to listen on, such as 127.0.0.1")
+    return given
 
 
 def _port(name: str, given: str) -> int:
@@ -266,7 +272,10 @@ def _database(given: str) -> Path | PostgresUrl:
             "sqlite:///FILE (a relative path), sqlite:////FOLDER/FILE (an absolute one) or"
             " postgresql://USER:PASSWORD@HOST:PORT/NAME",
         )
-    return Path(given.removeprefix(prefix)).expanduser()
+    path = Path(given.removeprefix(prefix)).expanduser()
+    if path.is_dir():
+        raise _wrong("database", given, "the path of a file; this is a folder")
+    return path
 
 
 def _postgres_url(given: str) -> PostgresUrl:

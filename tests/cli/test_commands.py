@@ -140,6 +140,8 @@ def test_help_teaches_a_first_start(tmp_path: Path) -> None:
         ("BACKSTORY_PORT", "9" * 5000, "a number from 0 to 65535"),
         ("BACKSTORY_DATABASE", "postgres://x", "postgresql://USER"),
         ("BACKSTORY_DATABASE", "sqlite:///", "sqlite:///FILE"),
+        ("BACKSTORY_DATABASE", "sqlite:////", "the path of a file; this is a folder"),
+        ("BACKSTORY_HOST", "", "an address to listen on"),
         ("BACKSTORY_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
         ("BACKSTORY_LOG_FORMAT", "xml", "one of auto, json, text"),
         ("BACKSTORY_LOG_REQUESTS", "some", "one of all, faults, none"),
@@ -166,15 +168,31 @@ def test_from_which_addresses_mail_comes_is_needed_with_a_server(value: str) -> 
     refused(run_here("serve", **settings), "BACKSTORY_SMTP_FROM", "at least one email address")
 
 
+def test_an_attachments_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = run(tmp_path, "serve", BACKSTORY_ATTACHMENTS=str(file), BACKSTORY_PORT="0")
+    refused(done, str(file), "is a file")
+
+
 def test_an_option_wins_over_the_environment() -> None:
     refused(run_here("serve", "--port", "x", BACKSTORY_PORT="8000"), "(BACKSTORY_PORT) is 'x'")
 
 
 def test_every_setting_is_tried_by_the_tests_above() -> None:
-    tried = {"port", "database", "log_level", "log_format", "log_requests", "metrics_address", "phone_region"}
+    tried = {
+        "host",
+        "port",
+        "database",
+        "log_level",
+        "log_format",
+        "log_requests",
+        "metrics_address",
+        "phone_region",
+    }
     tried |= {"activity_log", "rate_limit", "smtp_port", "smtp_tls", "smtp_from", "support_form"}
     tried |= {"forwarded_allow_ips"}
-    free = {"host", "attachments", "smtp_host", "smtp_user", "smtp_password"}
+    free = {"attachments", "smtp_host", "smtp_user", "smtp_password"}
     assert set(SETTINGS) - tried == free
 
 

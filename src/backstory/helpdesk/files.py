@@ -100,6 +100,8 @@ class AttachmentFiles:
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OperatorError(f"the attachments' folder {self._folder} is a file") from error
         except OSError as error:
             raise OperatorError(f"the attachments' folder {self._folder} cannot be made: {error}") from error
         if not os.access(self._folder, os.W_OK | os.X_OK):
