@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bench.engines import Clustered, Database, new_log, one_node, postgres, settings_of
+from bench.engines import Clustered, Database, new_log, one_node, postgres
 from bench.places import scratch
-from bench.product import filled, run_command
+from bench.product import copy, filled
 from bench.report import Outcome
 from bench.scenarios.grow import feed_of
 
@@ -44,11 +44,5 @@ def moves(outcome: Outcome) -> None:
 
 def _copy(source: Database, target: Database) -> dict[str, tuple[str, str]]:
     """Copy, and the rows and checksum of each table, which the command has found to be the same on both sides."""
-    arguments = ["copy"]
-    for side, database in (("from", source), ("to", target)):
-        settings = settings_of(database)
-        arguments += [f"--{side}", settings["BACKSTORY_DATABASE"]]
-        if isinstance(database, Clustered):
-            arguments += [f"--{side}-log", database.activity_log]
-    printed = run_command(None, *arguments, patience=7_200)
+    printed = copy(source, target)
     return {name: (count, checksum) for name, count, checksum in _SUM.findall(printed)}
