@@ -72,9 +72,8 @@ def _open(settings: Settings, ownership: Ownership) -> SqliteStore | PostgresSto
         return store
     if ownership is Ownership.NEVER and not settings.database.exists():
         raise StorageError(f"there is no database {settings.database}")
-    if (
-        ownership is Ownership.REQUIRED
-    ):  # it may be of what this copy is about to remove; the next server makes another
+    if ownership is Ownership.REQUIRED:
+        # It may be of what this copy is about to remove; the next server makes another.
         search_file(settings.database).unlink(missing_ok=True)
     embedded = SqliteStore(settings.database, ownership=ownership)
     embedded.open()

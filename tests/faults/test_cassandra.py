@@ -1,6 +1,6 @@
 """Nodes of the activity log's cluster die, hang and come back under load: nothing fails, nothing answered is lost.
 
-`scripts/soak node-kill` repeats it.
+`scripts/soak node_kills` repeats it.
 """
 
 from __future__ import annotations

@@ -245,9 +245,8 @@ async def _send(request: Request, response: Response, receive: Receive, send: Se
         if response.status != 204:
             headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send(
-            {"type": "http.response.body", "body": response.body}
-        )  # which the server leaves out for HEAD
+        # The server leaves the body out for HEAD.
+        await send({"type": "http.response.body", "body": response.body})
         return
     if request.method == "HEAD":
         await response.stream.aclose()
