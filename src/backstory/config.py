@@ -263,12 +263,9 @@ def _database(given: str) -> Path | PostgresUrl:
         return _postgres_url(given)
     prefix = "sqlite:///"
     if not given.startswith(prefix) or given == prefix:
-        scheme = (
-            given.partition("://")[0] + "://…" if "://" in given else given
-        )  # behind it may be a password
         raise _wrong(
             "database",
-            scheme,
+            _without_login(given),
             "sqlite:///FILE (a relative path), sqlite:////FOLDER/FILE (an absolute one) or"
             " postgresql://USER:PASSWORD@HOST:PORT/NAME",
         )
@@ -278,11 +275,20 @@ def _database(given: str) -> Path | PostgresUrl:
     return path
 
 
+def _without_login(given: str) -> str:
+    """What was given, as far as it may be shown: a URL that is mistyped may hold a password all the same."""
+    if "://" not in given and "@" not in given:
+        return given
+    scheme = re.match(r"[a-z]*:?/*", given, re.IGNORECASE)
+    return f"{scheme[0] if scheme else ''}…"
+
+
 def _postgres_url(given: str) -> PostgresUrl:
     wanted = "postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters of the password as %XX"
     try:
         parts = urlsplit(given)
-        is_whole = bool(parts.path.strip("/") and parts.hostname and parts.port != 0)
+        has_one_login = parts.netloc.count("@") <= 1  # else the driver takes a part of the password for the host
+        is_whole = bool(has_one_login and parts.path.strip("/") and parts.hostname and parts.port != 0)
     except ValueError:  # the port is no number
         is_whole = False
     if not is_whole:
@@ -295,8 +301,8 @@ def _activity_log(given: str, database: str) -> CassandraUrl | None:
     if not given:
         return None
     if not given.startswith(CASSANDRA):
-        scheme = given.partition("://")[0] + "://…" if "://" in given else given
-        raise _wrong("activity_log", scheme, "cassandra://USER:PASSWORD@HOST,HOST/KEYSPACE, or nothing")
+        wanted = "cassandra://USER:PASSWORD@HOST,HOST/KEYSPACE, or nothing"
+        raise _wrong("activity_log", _without_login(given), wanted)
     if not isinstance(_database(database), PostgresUrl):
         raise SettingError(
             "the setting activity_log (BACKSTORY_ACTIVITY_LOG) names a cluster; then everything else is kept on"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from backstory.store.records.tables import metadata
 Show = Callable[[float, str], None]
 T = TypeVar("T")
 
+MOST_REASON = 500
 _CONNECT_SECONDS = 10.0
 _LOG_TABLES = ("activities", "event_keys", "deletions", "activity_index", "log_state", "alembic_version")
 _DROP = """
@@ -215,7 +217,7 @@ def _replace(dump: Path, database: PostgresUrl, former: _Former | None) -> None:
         reading.stdout.close()
         reading.wait()
     if writing.returncode != 0:
-        raise StorageError(f"the restore failed, and nothing was changed: {_last_line(said)}")
+        raise StorageError(f"the restore failed, and nothing was changed: {_reason(said)}")
 
 
 def _settling(former: _Former | None) -> Iterator[str]:
@@ -240,7 +242,7 @@ def _run(database: PostgresUrl | None, program: str, *arguments: str) -> None:
     environment = None if database is None else _environment(database)
     done = subprocess.run([_program(program), *arguments], capture_output=True, env=environment, check=False)  # noqa: S603 - no shell
     if done.returncode != 0:
-        raise StorageError(f"{program} failed: {_last_line(done.stderr)}")
+        raise StorageError(f"{program} failed: {_reason(done.stderr)}")
 
 
 def _program(name: str) -> str:
@@ -252,9 +254,11 @@ def _program(name: str) -> str:
     return found
 
 
-def _last_line(said: bytes) -> str:
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it gave no reason"
+def _reason(said: bytes) -> str:
+    """The last error that a program told, in one line: behind it may come hints that say little without it."""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    errors = [at for at, line in enumerate(lines) if re.search(r"error:|fatal:", line, re.IGNORECASE)]
+    return " ".join(lines[errors[-1] if errors else -1 :])[:MOST_REASON] or "it gave no reason"
 
 
 def _address(database: PostgresUrl) -> str:

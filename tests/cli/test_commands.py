@@ -162,6 +162,22 @@ def test_a_wrong_setting_is_named_at_start(variable: str, value: str, words: str
     refused(run_here("serve", **{variable: value}), variable, words)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BACKSTORY_DATABASE", "postgresql//backstory:SECRET@db.example.com/backstory"),
+        ("BACKSTORY_DATABASE", "postgresql:/backstory:SECRET@db.example.com/backstory"),
+        ("BACKSTORY_DATABASE", "backstory:SECRET@db.example.com/backstory"),
+        ("BACKSTORY_DATABASE", "postgresql://backstory:at@SECRET@db.example.com/backstory"),
+        ("BACKSTORY_ACTIVITY_LOG", "cassandra//backstory:SECRET@c1.example.com/backstory"),
+    ],
+)
+def test_a_mistyped_url_does_not_show_its_password(variable: str, value: str) -> None:
+    done = run_here("migrate", **{variable: value})
+    assert "SECRET" not in done.stdout + done.stderr
+    refused(done, variable, "://USER:PASSWORD@HOST")
+
+
 @pytest.mark.parametrize("value", ["", " ", "support", "Support <support>", "a@b.example, c"])
 def test_from_which_addresses_mail_comes_is_needed_with_a_server(value: str) -> None:
     settings = {"BACKSTORY_SMTP_HOST": "localhost", "BACKSTORY_SMTP_FROM": value}

@@ -44,7 +44,8 @@ def test_what_is_wrong_is_named(postgres: PostgresServer) -> None:
     nobody_there = f"postgresql://backstory:correct@127.0.0.1:{free_port()}/backstory"
     assert "it cannot be reached" in started(nobody_there)
     assert "the user or the password is wrong" in started(postgres.url("postgres", password="correct"))
-    assert "there is no such database" in started(postgres.url("nothing_here"))
+    missing = started(postgres.url("nothing_here"))
+    assert "there is no such database; its administrator makes it: CREATE DATABASE" in missing
     postgres.sql("CREATE ROLE stranger LOGIN PASSWORD 'correct'")
     name = postgres.create_database().rpartition("/")[2]
     assert "lacks a right" in started(postgres.url(name, user="stranger", password="correct"))
@@ -176,6 +177,17 @@ def test_a_restore_that_fails_changes_nothing(installation: Installation) -> Non
     assert done.returncode == 1
     assert "failed" in done.stderr
     assert len(here(installation, "keys", "list").stdout.splitlines()) > 2
+
+
+def test_why_a_backup_failed_is_told(postgres: PostgresServer, tmp_path: Path) -> None:
+    nobody_there = f"postgresql://backstory:correct@127.0.0.1:{free_port()}/backstory"
+    for url, why in (
+        (nobody_there, "Connection refused"),
+        (postgres.url("postgres", password="correct"), "password authentication failed"),
+    ):
+        done = run_here("backup", str(tmp_path / "dump"), BACKSTORY_DATABASE=url)
+        assert (done.returncode, why in " ".join(done.stderr.split())) == (1, True), done.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_what_other_tools_restored_is_settled(installation: Installation) -> None:

@@ -490,7 +490,8 @@ def explain(error: BaseException) -> str:
     advice = {
         "28P01": "the user or the password is wrong",
         "28000": "this user may not connect: see the server's pg_hba.conf",
-        "3D000": "there is no such database; create it with 'createdb'",
+        "3D000": "there is no such database; its administrator makes it: CREATE DATABASE NAME OWNER USER"
+        " ENCODING 'UTF8' TEMPLATE template0",
         "42501": "this user lacks a right that is needed; let it own the database",
         "25006": "it only reads, as a replica does; give the primary's address",
         "53300": "it has no connection left: raise its max_connections, or stop other clients",
