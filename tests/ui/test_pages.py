@@ -69,6 +69,9 @@ def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(visitor: Visitor) -> N
     [
         ("/tickets/5?done=reply", "/sign-in?to=%2Ftickets%2F5"),
         ("/tickets/5/reply", "/sign-in?to=%2Ftickets%2F5"),
+        ("/tickets/5/notes", "/sign-in?to=%2Ftickets%2F5"),
+        ("/contacts/5/merges/1/undo", "/sign-in?to=%2Fcontacts%2F5"),
+        ("/contacts/new", "/sign-in?to=%2Fcontacts%2Fnew"),
         ("/tickets", "/sign-in"),
         ("", "/sign-in"),
         ("https://evil.example/tickets/5", "/sign-in"),
@@ -96,6 +99,23 @@ def test_errors_are_pages_for_people_and_json_for_programs(
     assert program.json()["code"] == "not_found"
     call = agent.get("/api/v2/nothing")
     assert call.json()["code"] == "invalid_credentials"
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("/tickets/5/reply?source=shopify", "/tickets/5?source=shopify"),
+        ("/contacts/5/activities", "/contacts/5"),
+        ("/contacts/5/merges/1/undo", "/contacts/5"),
+        ("/admin/keys/3/revoke", "/admin/keys"),
+        ("/preferences", "/"),
+        ("/tickets/5%0D%0Aé/reply", "/tickets/5%0D%0A%C3%A9"),
+    ],
+)
+def test_where_a_form_is_sent_to_is_read_as_its_page(visitor: Visitor, address: str, page: str) -> None:
+    answer = visitor.get(address)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == page
 
 
 def test_a_wrong_verb_is_told_in_plain_words(agent: Visitor) -> None:

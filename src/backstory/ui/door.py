@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+import re
+from urllib.parse import quote, urlencode, urlsplit
 
 from backstory.errors import (
     AccessDenied,
     FieldErrors,
     InternalError,
     InvalidCredentials,
+    MethodNotAllowed,
     RequestError,
 )
 from backstory.http.message import Request, Response
@@ -17,10 +19,12 @@ from backstory.http.services import Services
 from backstory.model.access import Right
 from backstory.ui.forms import form_values
 from backstory.ui.render import is_partial, redirect, show
+from backstory.ui.routes import PAGES
 from backstory.ui.visitor import COOKIE, HOME, SIGN_IN, TOKEN_FIELD, is_form_token
 
 TOKEN_HEADER = b"x-csrf-token"
 MAX_TOKEN = 100
+_READABLE = [re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)) for route in PAGES if route.method == "GET"]
 
 TITLES = {
     400: "That did not work",
@@ -60,6 +64,10 @@ class PageDoor:
         """An error in plain words; whoever is not signed in is led to where that is done."""
         if isinstance(error, InvalidCredentials):
             return self._to_sign_in(request)
+        if isinstance(error, MethodNotAllowed) and request.method == "GET":
+            page = _page_at(request.path)
+            if page != request.path:
+                return redirect(_with_query(quote(page), request))
         if isinstance(error, FieldErrors):
             messages = [fault.message for fault in error.faults]
             return self._page(request, error.status, messages, {})
@@ -75,13 +83,26 @@ class PageDoor:
         )
 
     def _to_sign_in(self, request: Request) -> Response:
-        back = request.path if request.method == "GET" else _page_of(request)
-        if request.method == "GET" and (query := request.query()):
-            back = f"{back}?{urlencode(query)}"
+        back = _with_query(request.path, request) if request.method == "GET" else _page_of(request)
         target = SIGN_IN if back in ("", "/", HOME) else f"{SIGN_IN}?{urlencode({'to': back})}"
         if is_partial(request):  # a part of a page cannot be a sign-in form: the whole page goes there
             return Response(status=200, content_type="text/html", headers={"HX-Redirect": target})
         return redirect(target)
+
+
+def _with_query(path: str, request: Request) -> str:
+    query = request.query()
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _page_at(path: str) -> str:
+    """The page to read at an address; the one above it where forms alone are sent there.
+
+    A form that comes back with its faults stands at such an address, with links and other forms around it.
+    """
+    while path and not any(each.fullmatch(path) for each in _READABLE):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def _page_of(request: Request) -> str:
@@ -90,9 +111,4 @@ def _page_of(request: Request) -> str:
         told = urlsplit(request.header(b"referer") or "")
     except ValueError:  # no address at all
         return ""
-    if told.netloc != request.header(b"host"):
-        return ""
-    faulty = (
-        told.path == request.path
-    )  # the form had come back with its faults, at the address it was sent to
-    return told.path.rpartition("/")[0] if faulty else told.path
+    return _page_at(told.path) if told.netloc == request.header(b"host") else ""

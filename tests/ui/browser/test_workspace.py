@@ -323,6 +323,25 @@ def test_what_is_written_outlasts_the_session(api: httpx.Client, open_page: Open
     expect(page.locator(".message.private", has_text="Written too late.")).to_be_visible()
 
 
+def test_a_form_with_faults_is_a_page_like_any_other(api: httpx.Client, open_page: Open) -> None:
+    path = f"/tickets/{open_ticket(api)['id']}"
+    page = open_page(path=path)
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_text("The reply was not added.")).to_be_visible()
+    page.locator(".chip", has_text="Backstory").click()
+    expect(page.locator(".chip[aria-current]", has_text="Backstory")).to_be_visible()
+    token = page.locator("meta[name=csrf]").get_attribute("content")
+    page.context.request.post("/sign-out", form={"csrf": str(token)})
+    page.keyboard.press("n")
+    page.get_by_label("Note", exact=True).fill("Written beside a fault.")
+    page.get_by_role("button", name="Add note").click()
+    page.get_by_label("Email").fill("agent@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{path}")
+    expect(page.get_by_label("Note", exact=True)).to_have_value("Written beside a fault.")
+
+
 # Without scripts.
 
 
