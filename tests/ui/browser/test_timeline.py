@@ -221,6 +221,33 @@ def test_everything_can_be_done_with_keys(api: httpx.Client, open_page: Open) ->
     expect(page).to_have_url(re.compile("/activities$"))
 
 
+def test_keys_go_from_row_to_row_whatever_is_open(api: httpx.Client, open_page: Open) -> None:
+    page = open_page("admin", f"/contacts/{a_story(api)}")
+    summaries = page.locator(".row > article > details > summary, .run > details > summary")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator(".row .raw")).to_be_visible()
+    page.keyboard.press("j")
+    expect(summaries.filter(has_text="Order placed")).to_be_focused()
+    page.keyboard.press("j")
+    expect(summaries.filter(has_text="5 times")).to_be_focused()
+    page.keyboard.press("j")
+    expect(summaries.filter(has_text="Logged in")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("k")
+    expect(summaries.filter(has_text="Transaction failed")).to_be_focused()
+
+
+def test_keys_go_on_where_a_filter_was_set(api: httpx.Client, open_page: Open) -> None:
+    page = open_page(path=f"/contacts/{a_story(api)}")
+    page.locator(".tl-head summary", has_text="Filter").click()
+    page.get_by_label("From", exact=True).fill("2020-01-01")
+    page.get_by_label("From", exact=True).press("Enter")
+    expect(page).to_have_url(re.compile("since=2020-01-01"))
+    expect(page.get_by_role("heading", name="Timeline")).to_be_focused()
+    expect(page.locator("#announcer")).to_have_text("8 activities shown")
+
+
 def test_keys_can_be_switched_off(api: httpx.Client, open_page: Open) -> None:
     page = open_page(path=f"/contacts/{a_story(api)}")
     page.locator(".bar .menu summary").click()

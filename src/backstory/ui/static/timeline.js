@@ -103,13 +103,13 @@ document.addEventListener("click", async (event) => {
 // Filters and places: the timeline alone is replaced, the address and the back button follow.
 
 async function goTo(url) {
-  const focused = document.activeElement?.id;
   const before = timeline();
+  const focused = before.contains(document.activeElement) && document.activeElement;
   lament();
   await htmx.ajax("GET", url, { target: "#timeline", select: "#timeline", swap: "outerHTML", push: url });
   if (timeline() === before) return lament($(".tl-head", before));
-  if (focused && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
-  const rows = $$(".days .row").length;
+  if (focused) (document.getElementById(focused.id) ?? $("#timeline-title")).focus({ preventScroll: true });
+  const rows = $$(".days .row:not(.run)").length;
   announce(rows ? `${rows} activities shown` : "Nothing matches");
 }
 
@@ -265,7 +265,7 @@ document.addEventListener("htmx:before:swap", (event) => {
 
 let pending = "";
 
-const summaries = () => $$(".timeline .row summary, .timeline .row > a").filter((each) => each.offsetParent);
+const summaries = () => $$(".row > article > details > summary, .run > details > summary, .row > a").filter((each) => each.checkVisibility());
 
 function step(by) {
   const all = summaries();
