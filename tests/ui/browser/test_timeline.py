@@ -74,6 +74,11 @@ def test_a_run_opens_to_its_rows(api: httpx.Client, open_page: Open) -> None:
     run.locator("> details > summary").click()
     expect(run.locator(".row").first).to_be_visible()
     assert run.locator(".row").count() == 5
+    until(page, "document.querySelector('.live')._htmx?.sse != null")
+    gone = run.locator(".row").first.get_attribute("id")
+    api.delete(f"{ACTIVITIES}/{str(gone).removeprefix('a-')}")
+    expect(run).to_contain_text("4 times")
+    assert run.locator(".row").count() == 4
 
 
 def test_values_links_and_json_are_copied(api: httpx.Client, open_page: Open) -> None:

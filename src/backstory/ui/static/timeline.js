@@ -240,6 +240,8 @@ document.addEventListener("deleted", (event) => {
   const row = document.getElementById(`a-${event.detail.data}`);
   const list = row?.parentElement;
   row?.remove();
+  const times = list?.parentElement.querySelector(".times");
+  if (times) times.textContent = `${list.children.length} times`;
   if (list && !list.children.length) list.closest(".day, .run")?.remove();
   waiting = waiting.filter((day) => $(".row", day)?.id !== `a-${event.detail.data}`);
   updatePill();
