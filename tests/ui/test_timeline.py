@@ -75,6 +75,15 @@ def test_days_are_the_viewers(api: httpx.Client, agent: Visitor) -> None:
     assert days.findall(agent.get(here).text) == [f"{NOON + timedelta(days=1):%Y-%m-%d}", f"{NOON:%Y-%m-%d}"]
 
 
+def test_the_zone_of_the_times_is_told(api: httpx.Client, agent: Visitor) -> None:
+    here = f"/contacts/{publish(api, {'timestamp': moment()})}"
+    shown = re.compile(r'zone=\w+" data-part aria-current="true">([^<]+)<')
+    assert shown.findall(agent.get(here).text) == ["UTC"]
+    agent.cookies.set("zone", "Asia%2FTokyo")
+    assert shown.findall(agent.get(here).text) == ["My time"]
+    assert shown.findall(agent.get(f"{here}?zone=utc").text) == ["UTC"]
+
+
 def test_late_and_foreign_rows_say_so(api: httpx.Client, agent: Visitor) -> None:
     contact = {"email": f"{uuid4().hex}@example.com", "is_actor": False}
     answer = api.post(

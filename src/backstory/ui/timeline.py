@@ -377,10 +377,11 @@ def _types(facets: Facets, query: Query) -> Iterator[Choice]:
 
 def _zones(contact: Contact, query: Query, clock: Clock, address: _Address) -> Iterator[Choice]:
     texts = {"mine": "My time", "contact": "Contact's time", "utc": "UTC"}
+    # UTC until a browser has told its zone.
+    shown = query.zone or ("utc" if clock.zone_name == "UTC" else "mine")
     for zone in ZONES:
         if zone != "contact" or is_zone(contact.time_zone):
-            on = query.zone == zone or (not query.zone and zone == "mine" and clock.zone_name != "UTC")
-            yield Choice(texts[zone], address.to(query, zone=zone), on)
+            yield Choice(texts[zone], address.to(query, zone=zone), zone == shown)
 
 
 def _narrowed(query: Query, address: _Address) -> Iterator[Choice]:
