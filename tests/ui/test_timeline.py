@@ -288,7 +288,8 @@ def test_an_agent_logs_by_hand(api: httpx.Client, agent: Visitor) -> None:
         "at": "2026-01-15T09:30",
     }
     answer = agent.submit(f"{here}/activities", page=here, **sent)
-    assert answer.headers["Location"] == here
+    assert answer.headers["Location"] == f"{here}?done=logged"
+    assert "The activity was logged." in agent.get(answer.headers["Location"]).text
     read = partial(api.get, f"/api/v2{here}/activities", params={"source": "backstory"})
     (logged,) = wait_until(lambda: read().json(), what="the activity")  # on a cluster it comes a moment later
     assert logged["name"] == "Called about the delivery"
@@ -336,7 +337,7 @@ def test_what_cannot_be_logged_comes_back_with_what_is_wrong(
     fixed = sent | {"name": "Called", "kind": "call", "description": "On\r\n" * 1_300, "at": ""}
     fixed["to"] = str(kept["to"])
     again = agent.submit(f"{here}/activities", page=here, **fixed)
-    assert again.headers["Location"] == "/tickets/7?zone=utc"
+    assert again.headers["Location"] == "/tickets/7?zone=utc&done=logged"
 
 
 def test_all_that_is_wrong_is_said_at_once(api: httpx.Client, agent: Visitor) -> None:

@@ -69,7 +69,7 @@ async def read_page(request: Request, services: Services) -> Response:
 
 
 async def read_part(request: Request, services: Services) -> Response:
-    """What a row of a timeline opens to."""
+    """What a row of a timeline opens to. `to` is the page to come back to from what is done there."""
     details, contact, clock, is_pinned = await _read_details(request, services)
     permalink = request.url(f"/activities/{details.activity.id}")
     return show(
@@ -80,7 +80,7 @@ async def read_part(request: Request, services: Services) -> Response:
         clock=clock,
         is_pinned=is_pinned,
         permalink=permalink,
-        to=f"/contacts/{contact.id}",
+        to=dict(request.query()).get("to") or f"/contacts/{contact.id}",
     )
 
 

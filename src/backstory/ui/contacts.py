@@ -370,7 +370,7 @@ async def log_by_hand(request: Request, services: Services) -> Response:
         return show(request, "log_activity.html", status=error.status, contact=contact, form=form, to=to)
     await log_activity(services.store.records, contact, request.session, logged)
     services.hub.notify_commit()
-    return redirect(to)
+    return redirect(f"{to}{'&' if '?' in to else '?'}done=logged")
 
 
 # Merging.

@@ -93,6 +93,7 @@ TOLD = {
     "draft": "The draft was kept. Nobody else sees it.",
     "merge": "The tickets were merged into this one.",
     "new": "The ticket was opened.",
+    "logged": "The activity was logged.",
 }
 """What a change is answered with."""
 

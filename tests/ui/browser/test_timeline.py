@@ -328,7 +328,8 @@ def test_what_cannot_be_logged_is_not_lost(api: httpx.Client, open_page: Open) -
     check_axe(page)
     name.fill("Came by")
     page.get_by_role("button", name="Log activity").click()
-    expect(page).to_have_url(re.compile(r"/contacts/\d+\?zone=utc$"))
+    expect(page).to_have_url(re.compile(r"/contacts/\d+\?zone=utc&done=logged$"))
+    expect(page.get_by_text("The activity was logged.")).to_be_visible()
     expect(page.locator(".days .row b").first).to_have_text("Came by")
 
 

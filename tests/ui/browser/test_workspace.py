@@ -260,6 +260,21 @@ def test_what_is_written_is_kept(api: httpx.Client, open_page: Open) -> None:
     expect(page.get_by_label("Reply", exact=True)).to_have_value("")
 
 
+def test_what_is_done_in_the_timeline_stays_at_the_ticket(api: httpx.Client, open_page: Open) -> None:
+    path = f"/tickets/{open_ticket(api)['id']}"
+    page = open_page(path=f"{path}?source=backstory&done=reply")
+    page.locator(".days .row summary").first.click()
+    page.get_by_role("button", name="Pin").click()
+    page.wait_for_url(f"**{path}?source=backstory")
+    page.get_by_role("link", name="Reset").click()
+    expect(page.locator(".pins")).to_be_visible()
+    page.locator(".tl-head summary", has_text="Log").click()
+    page.get_by_label("What happened").fill("Called back")
+    page.get_by_role("button", name="Log activity").click()
+    page.wait_for_url(f"**{path}?done=logged")
+    expect(page.get_by_text("The activity was logged.")).to_be_visible()
+
+
 # Slow servers, lost connections, sessions that end.
 
 

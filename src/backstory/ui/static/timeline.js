@@ -52,8 +52,9 @@ const asked = new Map();
 function askDetails(row) {
   const id = row?.id.slice(2);
   if (!id || !$(".more > a:first-child", row)) return null;
-  const zone = timeline().dataset.zone;
-  const url = `/activities/${id}/details${zone ? `?zone=${zone}` : ""}`;
+  const here = new URL(location);
+  here.searchParams.delete("done");
+  const url = `/activities/${id}/details?${new URLSearchParams({ zone: timeline().dataset.zone, to: here.pathname + here.search })}`;
   if (!asked.has(url)) asked.set(url, fetchPart(url));
   asked.get(url).catch(() => asked.delete(url));
   return asked.get(url);
