@@ -128,7 +128,7 @@ def test_a_ticket_shows_what_was_said_and_nothing_that_harms(api: httpx.Client, 
     )
     ticket = open_ticket(api, subject="<b>Sub</b>", description=hostile, tags=["vip"])
     page = agent.get(f"/tickets/{ticket['id']}").text
-    letter = page.partition('<div class="letter">')[2].partition("</article>")[0]
+    letter = page.partition('<div class="letter" dir="auto">')[2].partition("</article>")[0]
     assert "<script" not in letter
     assert "style=" not in letter
     assert "onclick" not in letter

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support import PASSWORD, publish_request
 from tests.ui.browser.conftest import Open
@@ -195,6 +195,45 @@ def test_hostile_letters_break_nothing(api: httpx.Client, open_page: Open) -> No
         for viewport in (WIDE, NARROW, PHONE):
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_what_is_written_from_right_to_left_is_read_so(api: httpx.Client, open_page: Open) -> None:
+    text, email = "لم يصل طلبي!", f"{uuid4().hex[:8]}@example.com"
+    ticket = open_ticket(api, subject=text, description=f"<ul><li>{text}</li></ul>", tags=[text], email=email)
+    context = {text: text, "items": [{"a": text}, {"a": text}]}
+    activity = {"name": text, "description": text, "context": context}
+    published = publish_request(contact={"email": email}, **activity)
+    assert api.post("/api/v2/contact-activities", json=published).status_code == 200
+    page = open_page(path=f"/tickets?q={email}")
+    for where in (page.locator(".record-link"), page.locator(".record .tag")):
+        assert is_right_to_left(where.get_by_text(text))
+    page.goto(f"/tickets/{ticket['id']}")
+    row = page.locator(".days .row").filter(has=page.locator("b", has_text=text))
+    row.locator("summary").first.click()
+    expect(row.locator(".acts")).to_be_visible()
+    for where in ("h1", ".letter", ".ticket-head .tag", ".row b", ".row .desc", ".e > dt", ".e .v", "td .v"):
+        assert is_right_to_left(page.locator(where).get_by_text(text).first), where
+    page.goto(f"/contacts/{ticket['requester_id']}")
+    assert is_right_to_left(page.locator(".plain").get_by_text(text))
+
+
+def is_right_to_left(where: Locator) -> bool:
+    """Whether a text that ends with a mark of no direction of its own has that at its left."""
+    return bool(
+        where.evaluate(
+            """(element) => {
+                const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+                const text = walker.nextNode();
+                const left = (index) => {
+                    const range = document.createRange();
+                    range.setStart(text, index);
+                    range.setEnd(text, index + 1);
+                    return range.getBoundingClientRect().left;
+                };
+                return left(text.data.trimEnd().length - 1) < left(0);
+            }"""
+        )
+    )
 
 
 # Keys.
