@@ -33,6 +33,9 @@ def installation(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Insta
     installation.kill()
 
 
+END_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
 def stored(url: str) -> dict[str, list[str]]:
     """The ids of all stored activities, by the sender's id."""
 
@@ -129,6 +132,23 @@ def test_a_postgresql_that_only_reads(installation: Installation, own_postgres: 
         own_postgres.set_read_only(False)
         wait_until(lambda: is_ready(server), seconds=30, what="readiness")
         publish(api, publish_request(id="second"))
+
+
+def test_a_change_whose_answer_is_lost(installation: Installation, own_postgres: PostgresServer) -> None:
+    """Its commit stands and waits for a standby that is not there; then its session ends. Its picture must be there."""
+    server = installation.start()
+    picture = {"avatar": ("rachel.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+    values = {"name": "Rachel", "email": "rachel@example.com"}
+    with server.client() as api, ThreadPoolExecutor(1) as pool:
+        own_postgres.set("synchronous_standby_names", "nobody")
+        creating = pool.submit(api.post, "/api/v2/contacts", data=values, files=picture)
+        wait_until(lambda: own_postgres.sql(END_WAITING) != "", what="the commit to be cut off")
+        answer = creating.result()
+        own_postgres.set("synchronous_standby_names", "")
+        assert answer.status_code == 503
+        (contact,) = api.get("/api/v2/contacts", params={"email": values["email"]}).json()
+        avatar = api.get(f"/api/v2/contacts/{contact['id']}").json()["avatar"]
+        assert api.get(avatar["avatar_url"]).content == picture["avatar"][1]
 
 
 def test_a_full_disk_and_room_again(installation: Installation, own_postgres: PostgresServer) -> None:

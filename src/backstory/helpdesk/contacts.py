@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
-from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.files import AttachmentFiles, write_with_files
 from backstory.model.access import AuditEntry
-from backstory.model.attachment import StoredFile
 from backstory.model.contact import Contact, ContactFilters, NewContact, name_key
 from backstory.model.custom_field import shown_custom_fields
 from backstory.model.form import Upload
@@ -118,17 +117,7 @@ class Contacts:
             sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
             return self._shown(transaction.records, created.id)
 
-        return await self._write_with_files(work, kept)
-
-    async def _write_with_files(
-        self, work: Callable[[RecordsTransaction], Contact], kept: Sequence[StoredFile]
-    ) -> Contact:
-        """Change the records; files of a change that was refused are removed."""
-        try:
-            return await self._records.write(work)
-        except Exception:  # not where the caller went away: the change is made all the same
-            await self._files.discard(kept)
-            raise
+        return await write_with_files(self._records, self._files, work, kept)
 
     async def check_changeable(self, contact_id: int) -> None:
         """Return when a contact can be changed.
@@ -161,7 +150,7 @@ class Contacts:
             sql.add_audit(connection, replace(entry, target=f"contact:{contact.id}", details=details))
             return self._shown(connection, contact.id)
 
-        return await self._write_with_files(work, kept)
+        return await write_with_files(self._records, self._files, work, kept)
 
     async def delete(self, contact_id: int, entry: AuditEntry) -> None:
         """Delete a contact softly: it can be restored, and still takes activities. A second time changes nothing.

@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.events import Happening, tell
-from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.files import AttachmentFiles, write_with_files
 from backstory.helpdesk.ticket_changes import (
     changeable_ticket,
     keep_uploads,
     locked_ticket,
     no_ticket,
     refuse_unchangeable,
-    write_with_files,
 )
 from backstory.helpdesk.tickets import status_changed
 from backstory.model.attachment import StoredFile
@@ -237,7 +236,9 @@ class Conversations:
         raise FieldErrors([Fault("from_email", f"Mail can come from: {listed}.", Code.INVALID_VALUE)])
 
     async def _write(self, work: Callable[[RecordsTransaction], T], files: Sequence[StoredFile] = ()) -> T:
-        return await write_with_files(self._records, self._files, work, files, self._after_commit)
+        result = await write_with_files(self._records, self._files, work, files)
+        self._after_commit()
+        return result
 
 
 def _no_conversation(conversation_id: int) -> NotFound:

@@ -7,18 +7,21 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from backstory.errors import NotFound, OperatorError, Unavailable
+from backstory.errors import FieldErrors, NotFound, OperatorError, RequestError, Unavailable
 from backstory.helpdesk.worker import Worker
 from backstory.model.attachment import StoredFile, safe_name, safe_type
 from backstory.model.form import Upload
-from backstory.store.base import Records
+from backstory.store.base import Records, RecordsTransaction
 from backstory.store.records import attachments
+
+T = TypeVar("T")
 
 ORPHAN_SECONDS = 24 * 3600
 """A file that nothing names is removed when it is so old: until then its transaction may still be under way."""
@@ -142,6 +145,25 @@ class OrphanRemover(Worker):
         if removed := await self._files.remove_orphans(self._records):
             log.info("orphans_removed", count=removed)
         return False
+
+
+async def write_with_files(
+    records: Records,
+    folder: AttachmentFiles,
+    work: Callable[[RecordsTransaction], T],
+    files: Sequence[StoredFile],
+) -> T:
+    """Change the records; files of a change that was refused are removed.
+
+    Where it is not known whether it was made (the caller went away, the storage was cut off) they stay: if nothing
+    names them they are removed as orphans.
+    """
+    try:
+        return await records.write(work)
+    except (FieldErrors, RequestError) as error:
+        if not isinstance(error, Unavailable):
+            await folder.discard(files)
+        raise
 
 
 def _is_ours(path: Path) -> bool:

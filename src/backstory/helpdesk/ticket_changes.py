@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from backstory.errors import (
-    Code,
-    Fault,
-    FieldErrors,
-    MethodNotAllowed,
-    NotFound,
-    RequestError,
-    Unavailable,
-)
+from backstory.errors import Code, Fault, FieldErrors, MethodNotAllowed, NotFound
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.attachment import MAX_ATTACHMENTS, StoredFile
 from backstory.model.form import Upload
 from backstory.model.ticket import Ticket
-from backstory.store.base import Records, RecordsTransaction
+from backstory.store.base import RecordsTransaction
 from backstory.store.records import tickets
-
-T = TypeVar("T")
 
 
 async def keep_uploads(files: AttachmentFiles, uploads: Sequence[Upload]) -> list[StoredFile]:
@@ -36,28 +25,6 @@ async def keep_uploads(files: AttachmentFiles, uploads: Sequence[Upload]) -> lis
         message = f"They have {size:,} bytes together; at most {MAX_ATTACHMENTS:,} are possible."
         raise FieldErrors([Fault("attachments", message, Code.INVALID_VALUE)])
     return await files.keep(uploads)
-
-
-async def write_with_files(
-    records: Records,
-    folder: AttachmentFiles,
-    work: Callable[[RecordsTransaction], T],
-    files: Sequence[StoredFile],
-    after_commit: Callable[[], None],
-) -> T:
-    """Change the records; files of a change that was refused are removed.
-
-    Where it is not known whether it was made (the caller went away, the storage was cut off) they stay: if nothing
-    names them they are removed as orphans.
-    """
-    try:
-        result = await records.write(work)
-    except (FieldErrors, RequestError) as error:
-        if not isinstance(error, Unavailable):
-            await folder.discard(files)
-        raise
-    after_commit()
-    return result
 
 
 def no_ticket(ticket_id: int) -> NotFound:

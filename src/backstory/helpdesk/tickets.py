@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from backstory.errors import Code, Fault, FieldErrors
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.events import Happening, change, tell
-from backstory.helpdesk.files import AttachmentFiles
+from backstory.helpdesk.files import AttachmentFiles, write_with_files
 from backstory.helpdesk.ticket_changes import (
     changeable_ticket,
     keep_uploads,
     locked_ticket,
     no_ticket,
     refuse_unchangeable,
-    write_with_files,
 )
 from backstory.helpdesk.ticket_merge import TicketMerge, merge_tickets
 from backstory.model.activity import SentContact, identifiers_of
@@ -304,7 +303,9 @@ class Tickets:
         await self._write(lambda transaction: merge_tickets(transaction, merge, acting))
 
     async def _write(self, work: Callable[[RecordsTransaction], T], files: Sequence[StoredFile] = ()) -> T:
-        return await write_with_files(self._records, self._files, work, files, self._after_commit)
+        result = await write_with_files(self._records, self._files, work, files)
+        self._after_commit()
+        return result
 
 
 # Opening.
