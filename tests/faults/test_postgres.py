@@ -146,6 +146,7 @@ def test_a_change_whose_answer_is_lost(installation: Installation, own_postgres:
         answer = creating.result()
         own_postgres.set("synchronous_standby_names", "")
         assert answer.status_code == 503
+        assert "not known" in answer.json()["message"]
         (contact,) = api.get("/api/v2/contacts", params={"email": values["email"]}).json()
         avatar = api.get(f"/api/v2/contacts/{contact['id']}").json()["avatar"]
         assert api.get(avatar["avatar_url"]).content == picture["avatar"][1]

@@ -184,7 +184,8 @@ class Records(Protocol):
         A caller that goes away changes nothing.
 
         Raises:
-            Unavailable: storage cannot take it now; nothing was changed.
+            Unavailable: storage cannot take it now; nothing was changed, or (it was cut off) the message says that
+                this is not known.
         """
 
     async def contact(self, contact_id: int) -> Contact | None:
@@ -294,13 +295,14 @@ class Store(Protocol):
     async def publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None = None
     ) -> list[PublishResult]:
-        """Make publications durable in one transaction; what became of each, in order.
+        """Make publications durable, in one transaction where it is `atomic`; what became of each, in order.
 
         An idempotency check and its insert are one atomic step, and requests that race to create a contact give one.
         A caller that goes away changes nothing.
 
         Raises:
-            Unavailable: storage cannot take them now; nothing was kept.
+            Unavailable: storage cannot take them now; nothing was kept, or (it was cut off) the message says that this
+                is not known. Where it is not `atomic`, single ones are answered so too.
         """
 
     async def read_timeline(

@@ -19,7 +19,7 @@ from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
 from backstory.store.log.postgres import APPEND, LOCK, Appender, PostgresLog
 from backstory.store.log.postgres_index import Follower
-from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, sqlstate
+from backstory.store.postgres_database import ATTEMPTS, RACED, UNKNOWN, PostgresDatabase, sqlstate
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.postgres_resolve import (
@@ -41,10 +41,7 @@ PROOF_BYTES = 512 * 1024
 OPTIMISTIC = 3
 """After so many lost races a group holds the log's lock while it is decided: then nobody is faster."""
 
-UNKNOWN = (
-    "The storage went away before it answered: it is not known whether this was kept. Send it again; what has an id"
-    " is never kept twice."
-)
+SEND_AGAIN = f"{UNKNOWN} Send it again; what has an id is never kept twice."
 _NEW_IDS = "SELECT nextval('contacts_id_seq') FROM generate_series(1, $1::integer)"
 _PROVE = """
 INSERT INTO log_state SELECT 'ready', string_agg(md5(random()::text), '') FROM generate_series(1, $1::integer)
@@ -101,7 +98,7 @@ class PostgresStore:
     async def _publish(
         self, publications: Sequence[Publication], bookmark: Bookmark | None
     ) -> list[PublishResult]:
-        async with self.database.connection(lost=UNKNOWN) as connection:
+        async with self.database.connection(lost=SEND_AGAIN) as connection:
             for attempt in itertools.count(1):
                 try:
                     if bookmark is None and attempt <= OPTIMISTIC:

@@ -111,6 +111,7 @@ class Transaction(NamedTuple):
 
 
 CANNOT = "The storage cannot take this now; nothing was kept. Send it again."
+UNKNOWN = "The storage went away before it answered: it is not known whether this was kept."
 
 
 class PostgresDatabase:
@@ -352,8 +353,20 @@ class PostgresDatabase:
             return result
 
         async def write() -> T:
-            async with self._writers, asyncio.timeout(WRITE_SECONDS), self._opened().begin() as connection:
-                return await connection.run_sync(run)
+            committing = False
+            try:
+                async with (
+                    self._writers,
+                    asyncio.timeout(WRITE_SECONDS),
+                    self._opened().begin() as connection,
+                ):
+                    result = await connection.run_sync(run)
+                    committing = True
+            except (*_DRIVER_ERRORS, sa.exc.SQLAlchemyError) as error:
+                if committing and _is_lost(error):
+                    raise translate(error, UNKNOWN) from error
+                raise
+            return result
 
         return await self.to_its_end(self._translated(partial(self._repeated, write)))
 
