@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,10 +28,11 @@ from backstory.model.activity import (
     is_reserved_source,
 )
 from backstory.model.contact import Contact
+from backstory.model.ids import ContactKey
 from backstory.model.json_text import parse_exact
 from backstory.model.moment import now
-from backstory.model.page import Filters
-from backstory.store.base import Bookmark, PublishResult, Store
+from backstory.model.page import Filters, Place
+from backstory.store.base import ActivityLog, Bookmark, PublishResult, Store
 
 GROUP = 1_000
 MAX_LINE = 1024 * 1024
@@ -39,6 +40,9 @@ PATIENCE_SECONDS = 60.0
 """For so long what the storage cannot take now is sent again."""
 
 AGAIN_SECONDS = 1.0
+PAGE = 1_000
+"""So many activities are read at once for an export."""
+
 NUMBERED_DAYS = 9
 """How long a line without an id is known by its number: less than a claim lasts on a cluster."""
 
@@ -354,16 +358,8 @@ async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: Au
     if contact is None:
         raise OperatorError(f"there is no contact {homes.contact_id}")
     await store.records.audit(entry)
-    activities: list[Activity] = []
-    place = None
-    while True:
-        page = await store.log.page(homes.keys, Filters(), place, 1_000)
-        activities.extend(page.activities)
-        place = page.next
-        if place is None:
-            break
     written = 0
-    for activity in reversed(activities):
+    async for activity in _oldest_first(store.log, homes.keys):
         body = _BODY.decode(activity.body)
         origin = None if is_reserved_source(body.source.name) else await store.log.origin(activity.id)
         if origin is not None:
@@ -371,6 +367,32 @@ async def export_contact(store: Store, contact_id: int, out: BinaryIO, entry: Au
             written += 1
     out.flush()
     return written
+
+
+async def _oldest_first(log: ActivityLog, homes: Sequence[ContactKey]) -> AsyncIterator[Activity]:
+    """A timeline from its end, a page at a time: first where pages begin, then the pages, the last one first."""
+    begins: list[Place | None] = [None]
+    while (place := (await log.page(homes, Filters(), begins[-1], PAGE)).next) is not None:
+        begins.append(place)
+    end: Place | None = None
+    for begin in reversed(begins):
+        for activity in reversed(await _between(log, homes, begin, end)):
+            yield activity
+        end = begin
+
+
+async def _between(
+    log: ActivityLog, homes: Sequence[ContactKey], begin: Place | None, end: Place | None
+) -> list[Activity]:
+    """A timeline behind a place, up to another one: a page, and what has come in between since it was measured."""
+    found: list[Activity] = []
+    place = begin
+    while True:
+        page = await log.page(homes, Filters(), place, PAGE)
+        found += [each for each in page.activities if end is None or Place(each.timestamp, each.id) >= end]
+        place = page.next
+        if place is None or (end is not None and place <= end):
+            return found
 
 
 _BODY = msgspec.json.Decoder(Body)

@@ -6,6 +6,7 @@ Random tests draw from a seeded generator, so that every run does the same.
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import random
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from backstory import transfer
 from backstory.model.activity import Activity, Deletion, Published
 from backstory.model.ids import ActivityId
 from backstory.model.json_text import parse_exact
@@ -228,6 +230,22 @@ async def test_an_idempotency_key_ends_after_a_day(store: Store) -> None:
 
 
 # Pages.
+
+
+@pytest.mark.parametrize("page", [1, 7, 60, 100])
+async def test_an_export_has_the_whole_timeline_oldest_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(transfer, "PAGE", page)
+    chance = random.Random(2)
+    items = [publication(at=NOON + chance.randrange(10), name=f"event {number}") for number in range(60)]
+    results = await publish(store, *items)
+    assert results[0].contact_id is not None
+    out = io.BytesIO()
+    assert await transfer.export_contact(store, results[0].contact_id, out, ENTRY) == 60
+    expected = newest_first([await _get(store, each) for each in results])[::-1]
+    exported = [json.loads(line)["activity"]["name"] for line in out.getvalue().splitlines()]
+    assert exported == [json.loads(each.body)["name"] for each in expected]
 
 
 async def test_pages_of_every_size_give_the_whole_timeline(store: Store) -> None:
