@@ -10,12 +10,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.activity import Published
 from backstory.store.postgres import PostgresStore
-from tests.store.support import ENTRY, publication, publish_one
+from tests.store.support import ENTRY, indexed, publication, publish_one
 
 EMAIL = "gone@example.com"
 
@@ -100,6 +101,22 @@ async def test_a_name_that_comes_while_its_contact_is_erased_does_not_stay(
     await erasing
     for table in ("contacts", "identifiers", "name_words"):
         assert await beside.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+
+
+async def test_the_index_goes_on_behind_a_failure_that_nobody_foresaw(
+    store: PostgresStore, beside: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await publish_one(store)
+    await indexed(store)
+    mark = await beside.fetchval("DELETE FROM log_state WHERE name = 'indexed' RETURNING value")
+    await publish_one(store)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(10):
+            while not logs:
+                await asyncio.sleep(0.005)  # between two looks
+    assert logs[0]["event"] == "follower_failed"
+    await beside.execute("INSERT INTO log_state VALUES ('indexed', $1)", mark)
+    await indexed(store)
 
 
 async def test_nobody_changes_the_audit_log(

@@ -127,6 +127,8 @@ class Follower:
                 log.warning("follower_failed", error=explain(error))
             except BackstoryError as error:
                 log.warning("follower_failed", error=str(error))
+            except Exception:  # whatever it is, viewers must hear of what comes next, and searches find it
+                log.exception("follower_failed")
             finally:
                 connection.terminate()
                 await indexing.close()
