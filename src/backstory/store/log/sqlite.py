@@ -444,21 +444,21 @@ def _arrivals(raw: sqlite3.Connection, homes: Sequence[ContactKey], after: Posit
 
 def _arrived(
     raw: sqlite3.Connection, homes: Sequence[ContactKey], after: Position
-) -> list[tuple[Position, bool]]:
+) -> Iterator[tuple[Position, bool]]:
     """The positions behind `after`, and whether each is a deletion's."""
-    positions: list[tuple[Position, bool]] = []
     for home in homes:
         # The index covers this: a contact's whole timeline is walked without touching its rows.
         rows = raw.execute(
             "SELECT position FROM activities INDEXED BY activities_timeline WHERE contact_key = ? AND position > ?",
             (home, after),
         )
-        positions.extend((row[0], False) for row in rows)
+        for (position,) in rows:
+            yield position, False
         gone = raw.execute(
             "SELECT position FROM deletions WHERE contact_key = ? AND position > ?", (home, after)
         )
-        positions.extend((row[0], True) for row in gone)
-    return positions
+        for (position,) in gone:
+            yield position, True
 
 
 _ALL_ARRIVALS = """
