@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from backstory.errors import FieldErrors, MethodNotAllowed, NotFound
+from backstory.helpdesk import jobs as job_rules
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.bulk import BulkTickets
 from backstory.helpdesk.conversations import Conversations
@@ -24,7 +26,7 @@ from backstory.helpdesk.tickets import Tickets
 from backstory.model.access import Role
 from backstory.model.activity import SentContact
 from backstory.model.conversation import Delivery, DraftKind, NewNote, NewReply
-from backstory.model.job import JobStatus
+from backstory.model.job import Job, JobStatus
 from backstory.model.mail import Sender
 from backstory.model.moment import now
 from backstory.model.ticket import NewTicket, Order, Priority, Status, Ticket, TicketFilters, View
@@ -33,6 +35,10 @@ from backstory.store.records import jobs, outgoing_mail
 from backstory.store.records.tables import tickets as tickets_table
 from tests.store.support import ENTRY, NONE
 
+REFUSE_HEARTBEATS = """
+CREATE TRIGGER refuse_heartbeats BEFORE UPDATE ON jobs WHEN NEW.status = OLD.status
+ BEGIN SELECT RAISE (ABORT, 'no heartbeat now'); END
+"""
 SENDER = Sender("support@acme.example", "Acme")
 
 
@@ -315,6 +321,39 @@ async def test_jobs_are_taken_by_one_and_finished(desk: Desk) -> None:
         assert (await desk.tickets.get(each)).status is Status.CLOSED
     with pytest.raises(NotFound):
         await desk.jobs.get("nothing")
+
+
+@pytest.mark.engine("sqlite")  # where a test can refuse one kind of change
+async def test_heartbeats_go_on_behind_one_that_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_rules, "HEARTBEAT_SECONDS", 0.01)
+    ended = asyncio.Event()
+
+    async def wait(job: Job) -> None:
+        await ended.wait()
+
+    async def change(statement: str) -> None:
+        await desk.store.records.write(lambda t: t.records.exec_driver_sql(statement).close())
+
+    async def reach(is_reached: Callable[[Job], bool]) -> Job:
+        deadline = time.monotonic() + 10
+        while not is_reached(job := await desk.jobs.get(promised.id)):
+            assert time.monotonic() < deadline, job
+            await asyncio.sleep(0.005)
+        return job
+
+    desk.jobs.handle("wait", wait)
+    promised = await desk.jobs.begin("wait", {}, agent_id=None)
+    desk.jobs.start()
+    await reach(lambda job: job.status is JobStatus.IN_PROGRESS)
+    with structlog.testing.capture_logs() as logs:
+        await change(REFUSE_HEARTBEATS)
+        await reach(lambda job: any(each["event"] == "heartbeat_failed" for each in logs))
+    await change("DROP TRIGGER refuse_heartbeats")
+    before = await desk.jobs.get(promised.id)
+    await reach(lambda job: job.updated_at > before.updated_at)
+    ended.set()
+    await reach(lambda job: job.status is JobStatus.COMPLETED)
+    await desk.jobs.close()
 
 
 async def test_what_ended_long_ago_is_forgotten(desk: Desk) -> None:

@@ -6,13 +6,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import structlog
 
-from backstory.errors import NotFound, Unavailable
+from backstory.errors import BackstoryError, NotFound, Unavailable
 from backstory.helpdesk.worker import Worker
 from backstory.model.job import Job, JobStatus
 from backstory.model.moment import now
@@ -123,5 +122,7 @@ class Jobs(Worker):
         """Say that somebody is at it, also where one step takes long."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            with suppress(Unavailable):
+            try:
                 await self._records.write(lambda transaction: jobs.touch(transaction.records, job.id, now()))
+            except BackstoryError as error:  # the next one may come through, before somebody else takes over
+                log.warning("heartbeat_failed", job=job.id, error=str(error))
