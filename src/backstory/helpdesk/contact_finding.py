@@ -36,8 +36,8 @@ async def known_by(records: Records, contact_id: int) -> list[tuple[Kind, str]]:
     return await records.read(partial(contact_finding.select_identifiers, contact_id=contact_id))
 
 
-async def own_names(records: Records, contact_ids: Collection[int]) -> dict[int, str]:
-    """The names that contacts have, those that were merged away their own."""
+async def contact_names(records: Records, contact_ids: Collection[int]) -> dict[int, str]:
+    """The names of contacts, those that were merged away their own; of contacts that are gone there is none."""
     return await records.read(partial(contact_finding.select_names, contact_ids=contact_ids))
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from backstory.errors import Code, Fault, FieldErrors, NotFound
 from backstory.helpdesk import pins
-from backstory.helpdesk.names import contact_names
+from backstory.helpdesk.contact_finding import contact_names
 from backstory.http.message import Request, Response
 from backstory.http.services import Services
 from backstory.model.contact import Contact
@@ -143,7 +143,7 @@ async def find(request: Request, services: Services) -> Response:
         return row.key, row.contact_id, clock.day_of(row.at)
 
     groups = [Group(tuple(rows[each.activity.id] for each in run)) for run in fold(page.activities, likeness)]
-    names = await contact_names(services.store.records, [row.contact_id for row in rows.values()])
+    names = await contact_names(services.store.records, {row.contact_id for row in rows.values()})
     pairs = [(name, value) for name, value in request.query() if value.strip() and name != "cursor"]
     heard = await services.heard.last(known.expected)
     return show(

@@ -14,9 +14,9 @@ from backstory.helpdesk.by_hand import check_logged, log_activity
 from backstory.helpdesk.contact_finding import (
     MAX_SEARCH,
     block_contact,
+    contact_names,
     find_contacts,
     known_by,
-    own_names,
 )
 from backstory.helpdesk.contacts import IDENTIFIED_BY
 from backstory.helpdesk.search import MAX_PAGE
@@ -196,7 +196,7 @@ async def _contact_page(
         services.merges.page(contact.id, MAX_MERGES, 0),
         services.merges.suggestions(contact.id),
     )
-    names = await own_names(records, {merge.secondary_id for merge in merges})
+    names = await contact_names(records, {merge.secondary_id for merge in merges})
     company = await _company_names(services, {contact.company_id} if contact.company_id else set())
     return show(
         request,

@@ -85,7 +85,7 @@ def select_identifiers(connection: sa.Connection, contact_id: int) -> list[tuple
 
 
 def select_names(connection: sa.Connection, contact_ids: Collection[int]) -> dict[int, str]:
-    """The names that contacts have, merged ones their own."""
+    """The names of contacts by number, merged ones their own; those that do not exist are left out."""
     rows = connection.execute(sa.select(contacts.c.id, contacts.c.name).where(contacts.c.id.in_(contact_ids)))
     return {row.id: row.name for row in rows}
 

@@ -52,12 +52,6 @@ def select_due(connection: sa.Connection, now: Microseconds, limit: int) -> list
     ]
 
 
-def select_next_at(connection: sa.Connection) -> Microseconds | None:
-    """When the next mail is to be tried; None where none waits."""
-    next_at: Microseconds | None = connection.scalar(sa.select(sa.func.min(outgoing_mail.c.next_at)))
-    return next_at
-
-
 def count_waiting(connection: sa.Connection) -> int:
     """How many mails wait."""
     return connection.scalar(sa.select(sa.func.count()).select_from(outgoing_mail)) or 0

@@ -30,7 +30,6 @@ from backstory.store.records.tables import (
     agents,
     companies,
     contacts,
-    group_members,
     groups,
     identifiers,
     ticket_watchers,
@@ -304,12 +303,6 @@ def select_agent_names(connection: sa.Connection, agent_ids: Collection[int]) ->
 def select_group_name(connection: sa.Connection, group_id: int) -> str | None:
     """What a group is called; None where there is none."""
     return connection.scalar(sa.select(groups.c.name).where(groups.c.id == group_id))
-
-
-def select_members(connection: sa.Connection, group_id: int) -> set[int]:
-    """The agents of a group."""
-    query = sa.select(group_members.c.agent_id).where(group_members.c.group_id == group_id)
-    return set(connection.scalars(query))
 
 
 def select_company_of(connection: sa.Connection, contact_id: int) -> int | None:
