@@ -68,18 +68,17 @@ def open_store(
     Raises:
         StorageError: it cannot be used as it is.
     """
-    region = settings.phone_region
     # Each is imported where it is used: the others' drivers would be a fifth of a start.
     if isinstance(settings.database, PostgresUrl) and settings.activity_log is not None:
         from backstory.store.cassandra import CassandraStore
 
-        clustered = CassandraStore(settings.database.url, settings.activity_log.url, phone_region=region)
+        clustered = CassandraStore(settings.database.url, settings.activity_log.url)
         clustered.open()
         return clustered
     if isinstance(settings.database, PostgresUrl):  # where any number of processes may be
         from backstory.store.postgres import PostgresStore
 
-        shared = PostgresStore(settings.database.url, phone_region=region)
+        shared = PostgresStore(settings.database.url)
         shared.open()
         return shared
     from backstory.store.sqlite import SqliteStore
@@ -87,7 +86,6 @@ def open_store(
     embedded = SqliteStore(
         settings.database,
         ownership=ownership,
-        phone_region=region,
         committer=committer,
         indexer=indexer(str(settings.database), settings.log_level, settings.log_format),
     )

@@ -15,12 +15,14 @@ from backstory.errors import FieldErrors
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
 from backstory.model.activity import Activity, Publication, Published
+from backstory.model.contact import Contact, NewContact
 from backstory.model.ids import ContactKey
 from backstory.model.moment import now, parse_moment
 from backstory.model.page import Filters, Place
 from backstory.store.base import Store
 from backstory.store.cassandra import CassandraStore
 from backstory.store.copying import EVERYTHING, KeptActivity, LogCopy
+from backstory.store.records.contacts import insert_contact
 
 PRINCIPAL = Principal(1, 1, Role.ADMIN, frozenset(), None)
 ENTRY = AuditEntry(0, "test", "test", "test", "test")
@@ -66,6 +68,11 @@ async def publish_one(store: Store, contact: dict[str, Any] | None = None, **opt
     """Publish one activity, in a group of its own."""
     (published,) = await publish(store, publication(contact, **options))
     return published
+
+
+async def create_contact(store: Store, new: NewContact) -> Contact:
+    """Create a contact as whoever works here does, by the query alone."""
+    return await store.records.write(lambda change: insert_contact(change.records, new, None, now()))
 
 
 async def refused(store: Store, item: Publication) -> FieldErrors:

@@ -10,11 +10,11 @@ from backstory.model.contact import NewContact
 from backstory.model.identity import Conflict
 from backstory.store.base import Store
 from backstory.store.records.tables import contacts
-from tests.store.support import ENTRY, NONE, publish_one
+from tests.store.support import NONE, create_contact, publish_one
 
 
 async def create(store: Store, name: str, **fields: Any) -> int:
-    return (await store.records.create_contact(NewContact(name, **fields), ENTRY)).id
+    return (await create_contact(store, NewContact(name, **fields))).id
 
 
 async def merge(store: Store, secondary: int, primary: int | None) -> None:

@@ -16,7 +16,7 @@ from backstory.model.ids import ActivityId
 from backstory.store.base import RecordsTransaction
 from backstory.store.log.sqlite_search import search_file
 from backstory.store.sqlite import SqliteStore
-from tests.store.support import ENTRY, NONE, publication
+from tests.store.support import ENTRY, NONE, create_contact, publication
 
 MANY = 100_000
 FEW_ROWS = 40
@@ -31,7 +31,7 @@ SELECT ?2 + i * 2, i, ?3, 1700000000000000 + (i * 7919) % 1000003, 'shopify', 'P
 
 async def filled(store: SqliteStore, name: str, first: int) -> int:
     """A contact with many activities, at every other position from `first` on."""
-    contact = await store.records.create_contact(NewContact(name, email=f"{name}@example.com"), ENTRY)
+    contact = await create_contact(store, NewContact(name, email=f"{name}@example.com"))
 
     with closing(sqlite3.connect(str(search_file(store.database.path)))) as index, index:
         index.execute("UPDATE index_state SET value = ? WHERE name = 'indexed'", (str(1 << 60),))

@@ -33,6 +33,7 @@ from tests.store.support import (
     ENTRY,
     NONE,
     NOON,
+    create_contact,
     found,
     home_of,
     indexed,
@@ -431,8 +432,7 @@ async def test_a_conflict_is_a_suggestion(store: SqliteStore, path: Path) -> Non
 
 async def test_a_shared_number_is_a_suggestion(store: SqliteStore, path: Path) -> None:
     sharers: list[Contact] = [
-        await store.records.create_contact(NewContact(f"Sharer {n}", phone="+447700900123"), ENTRY)
-        for n in range(3)
+        await create_contact(store, NewContact(f"Sharer {n}", phone="+447700900123")) for n in range(3)
     ]
     assert suggestions(path) == set()
     phone_only = (await publish_one(store, {"mobile": "+44 7700 900123"})).contact_id or 0

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
 from backstory.model.activity import Activity, Arrival, Deletion, Event, Publication, Published
-from backstory.model.contact import Contact, NewContact
+from backstory.model.contact import Contact
 from backstory.model.identity import Resolved, Sought
 from backstory.model.ids import ActivityId, ContactKey, Position
 from backstory.model.moment import Microseconds
@@ -196,13 +196,6 @@ class Records(Protocol):
 
     async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
         """The public numbers of contacts, by their key in the log."""
-
-    async def create_contact(self, contact: NewContact, entry: AuditEntry) -> Contact:
-        """Create a contact; `entry` is audited with the new contact as its target.
-
-        Raises:
-            FieldErrors: 409, an identifier that must be unique belongs to another contact.
-        """
 
     async def principal(self, key_hash: bytes) -> Principal | None:
         """Whose key this is; None where it is unknown or revoked. Expiry is the caller's to check."""

@@ -82,10 +82,10 @@ class CassandraStore:
 
     atomic = False
 
-    def __init__(self, database_url: str, log_url: str, *, phone_region: str | None = None) -> None:
+    def __init__(self, database_url: str, log_url: str) -> None:
         self.database = PostgresDatabase(database_url)
         self._noted = asyncio.Event()
-        self.records = RelationalRecords(_Noting(self.database, self._noted), phone_region)
+        self.records = RelationalRecords(_Noting(self.database, self._noted))
         self.log = CassandraLog(read_address(log_url), self._audit, self._is_there)
         self._relay: asyncio.Task[None] | None = None
         self._ready_until = 0.0

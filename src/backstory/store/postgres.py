@@ -61,14 +61,14 @@ class PostgresStore:
 
     atomic = True
 
-    def __init__(self, url: str, *, phone_region: str | None = None) -> None:
+    def __init__(self, url: str) -> None:
         self.database = PostgresDatabase(url)
         self._appender = Appender()
         self._follower = Follower(self.database)
         self._ready_until = 0.0
         self._refusing = False
         self.log = PostgresLog(self.database)
-        self.records = RelationalRecords(self.database, phone_region)
+        self.records = RelationalRecords(self.database)
 
     def open(self) -> None:
         """Look whether the database can be used and bring it up to date (see `PostgresDatabase.open`)."""

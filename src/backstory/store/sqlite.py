@@ -61,7 +61,6 @@ class SqliteStore:
         path: Path,
         *,
         ownership: Ownership = Ownership.REQUIRED,
-        phone_region: str | None = None,
         committer: Sequence[str] = (),
         indexer: Sequence[str] = (),
     ) -> None:
@@ -79,7 +78,7 @@ class SqliteStore:
         self._ready_until = 0.0
         self._refusing = False
         self.log = SqliteLog(self.database, self._search)
-        self.records = RelationalRecords(self.database, phone_region)
+        self.records = RelationalRecords(self.database)
 
     def open(self) -> None:
         """Open the file; see `SqliteDatabase.open`."""

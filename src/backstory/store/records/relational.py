@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from backstory.model.access import Agent, AuditEntry, KeyInfo, Principal, Rejection, Role
-from backstory.model.contact import Contact, NewContact
+from backstory.model.contact import Contact
 from backstory.model.ids import ContactKey
 from backstory.model.moment import Microseconds, now
 from backstory.store.base import Homes, RecordsTransaction
 from backstory.store.records import sql
-from backstory.store.records.contacts import insert_contact, select_contact
+from backstory.store.records.contacts import select_contact
 from backstory.store.records.homes import select_contact_ids, select_homes
 
 T = TypeVar("T")
@@ -33,9 +33,8 @@ class RelationalDatabase(Protocol):
 class RelationalRecords:
     """The records of a relational database. See `store.base.Records`."""
 
-    def __init__(self, database: RelationalDatabase, phone_region: str | None) -> None:
+    def __init__(self, database: RelationalDatabase) -> None:
         self._database = database
-        self._region = phone_region
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """See `Records.read`."""
@@ -56,16 +55,6 @@ class RelationalRecords:
     async def contact_ids(self, keys: Sequence[ContactKey]) -> dict[ContactKey, int]:
         """See `Records.contact_ids`."""
         return await self._database.read_records(lambda records: select_contact_ids(records, keys))
-
-    async def create_contact(self, contact: NewContact, entry: AuditEntry) -> Contact:
-        """See `Records.create_contact`."""
-
-        def work(transaction: RecordsTransaction) -> Contact:
-            created = insert_contact(transaction.records, contact, self._region, now())
-            sql.add_audit(transaction.records, replace(entry, target=f"contact:{created.id}"))
-            return created
-
-        return await self._database.write(work)
 
     async def principal(self, key_hash: bytes) -> Principal | None:
         """See `Records.principal`."""
