@@ -34,7 +34,7 @@ from backstory.http.query import (
     TIMELINE_PARAMETERS,
     PageQuery,
     QueryReader,
-    is_number,
+    number_in_path,
     read_page_query,
 )
 from backstory.http.services import Services
@@ -285,10 +285,7 @@ def contact_id_of(request: Request) -> int:
     Raises:
         NotFound: it cannot be one.
     """
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no contact {shorten(text)}.")
-    return int(text)
+    return number_in_path(request, "contact")
 
 
 async def get_timeline(request: Request, services: Services) -> Response:

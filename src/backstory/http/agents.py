@@ -11,7 +11,7 @@ from backstory.http.contacts import contact_answer
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
-from backstory.http.query import QueryReader, is_number
+from backstory.http.query import QueryReader, number_in_path
 from backstory.http.services import Services
 from backstory.model.access import Role
 from backstory.model.activity import MAX_NAME
@@ -40,7 +40,6 @@ from backstory.model.checks import (
     check_text,
     for_change,
 )
-from backstory.model.json_text import shorten
 
 LIST_PARAMETERS = (*PAGED, "email", "mobile", "phone", "state")
 TERM_PARAMETERS = ("term",)
@@ -107,13 +106,6 @@ NEW_GROUP = check_object(_GROUP, _GROUP_READONLY)
 GROUP_CHANGE = check_object(for_change(_GROUP), _GROUP_READONLY)
 
 
-def _number_of(request: Request, what: str) -> int:
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no {what} {shorten(text)}.")
-    return int(text)
-
-
 def _name_a_role(values: dict[str, Any], faults: list[Fault]) -> None:
     if values.get("role_ids") == []:
         message = f"It names no role; possible: {', '.join(f'{number} ({role})' for role, number in ROLE_IDS.items())}."
@@ -151,7 +143,7 @@ async def make_agent(request: Request, services: Services) -> Response:
 
 async def get_agent(request: Request, services: Services) -> Response:
     """One agent."""
-    return json_response((await services.agents.get(_number_of(request, "agent"))).answer())
+    return json_response((await services.agents.get(number_in_path(request, "agent"))).answer())
 
 
 async def get_own_agent(request: Request, services: Services) -> Response:
@@ -187,7 +179,7 @@ async def suggest_agents(request: Request, services: Services) -> Response:
 
 async def update_agent(request: Request, services: Services) -> Response:
     """Change an agent."""
-    agent_id = _number_of(request, "agent")
+    agent_id = number_in_path(request, "agent")
     await services.agents.get(agent_id)  # 404 goes before 400
     changes = _taken(read_form(request, AGENT_CHANGE, _name_a_role))
     entry = request.audit("agent.update", "agent")
@@ -196,7 +188,7 @@ async def update_agent(request: Request, services: Services) -> Response:
 
 async def delete_agent(request: Request, services: Services) -> Response:
     """Make an agent a contact again."""
-    await services.agents.remove(_number_of(request, "agent"), request.audit("agent.delete", "agent"))
+    await services.agents.remove(number_in_path(request, "agent"), request.audit("agent.delete", "agent"))
     return no_content()
 
 
@@ -222,12 +214,12 @@ async def list_groups(request: Request, services: Services) -> Response:
 
 async def get_group(request: Request, services: Services) -> Response:
     """One group."""
-    return json_response((await services.agents.group(_number_of(request, "group"))).answer())
+    return json_response((await services.agents.group(number_in_path(request, "group"))).answer())
 
 
 async def update_group(request: Request, services: Services) -> Response:
     """Change a group."""
-    group_id = _number_of(request, "group")
+    group_id = number_in_path(request, "group")
     await services.agents.group(group_id)  # 404 goes before 400
     changes = read_form(request, GROUP_CHANGE)
     entry = request.audit("group.update", "group")
@@ -236,7 +228,9 @@ async def update_group(request: Request, services: Services) -> Response:
 
 async def delete_group(request: Request, services: Services) -> Response:
     """Remove a group."""
-    await services.agents.delete_group(_number_of(request, "group"), request.audit("group.delete", "group"))
+    await services.agents.delete_group(
+        number_in_path(request, "group"), request.audit("group.delete", "group")
+    )
     return no_content()
 
 
@@ -250,7 +244,7 @@ async def list_roles(request: Request, services: Services) -> Response:
 
 async def get_role(request: Request, services: Services) -> Response:
     """One role."""
-    number = _number_of(request, "role")
+    number = number_in_path(request, "role")
     for role in role_answers():
         if role["id"] == number:
             return json_response(role)

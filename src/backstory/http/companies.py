@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from backstory.errors import Code, Fault, NotFound
+from backstory.errors import Code, Fault
 from backstory.helpdesk.fields import COMPANY, list_fields
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
-from backstory.http.query import QueryReader, is_number
+from backstory.http.query import QueryReader, number_in_path
 from backstory.http.services import Services
 from backstory.model.company_form import company_check, new_company
-from backstory.model.json_text import shorten
 
 LIST_PARAMETERS = ("updated_since", "_updated_since", *PAGED)
 NAME_PARAMETERS = ("name",)
@@ -25,16 +24,9 @@ async def create_company(request: Request, services: Services) -> Response:
     return json_response(company.answer(), status=201, headers={"Location": location})
 
 
-def _company_id(request: Request) -> int:
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no company {shorten(text)}.")
-    return int(text)
-
-
 async def get_company(request: Request, services: Services) -> Response:
     """One company."""
-    return json_response((await services.companies.get(_company_id(request))).answer())
+    return json_response((await services.companies.get(number_in_path(request, "company"))).answer())
 
 
 async def list_companies(request: Request, services: Services) -> Response:
@@ -60,7 +52,7 @@ async def suggest_companies(request: Request, services: Services) -> Response:
 
 async def update_company(request: Request, services: Services) -> Response:
     """Change a company."""
-    company_id = _company_id(request)
+    company_id = number_in_path(request, "company")
     await services.companies.get(company_id)  # 404 goes before 400
     fields = await list_fields(services.store.records, COMPANY)
     changes = read_form(request, company_check(fields, change=True))
@@ -70,6 +62,6 @@ async def update_company(request: Request, services: Services) -> Response:
 
 async def delete_company(request: Request, services: Services) -> Response:
     """Delete a company."""
-    company_id = _company_id(request)
+    company_id = number_in_path(request, "company")
     await services.companies.delete(company_id, request.audit("company.delete", f"company:{company_id}"))
     return no_content()

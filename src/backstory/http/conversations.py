@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from backstory.errors import FieldErrors, InvalidJson, NotFound
+from backstory.errors import FieldErrors, InvalidJson
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
-from backstory.http.query import QueryReader, is_number
+from backstory.http.query import QueryReader, number_in_path
 from backstory.http.services import Services
 from backstory.http.tickets import CC_EMAILS, acting, check_html, conversation_answer, ticket_id_of
 from backstory.model.checks import Check, Field, check_bool, check_email, check_files, check_id, check_object
 from backstory.model.conversation import NewNote, NewReply
-from backstory.model.json_text import shorten
 
 _BODY = Field(check_html(blank=False), required=True)
 REPLY = check_object(
@@ -37,18 +36,6 @@ NOTE = check_object(
     }
 )
 CONVERSATION_CHANGE = check_object({"body": _BODY, "attachments": Field(check_files)})
-
-
-def conversation_id_of(request: Request) -> int:
-    """The conversation's number in the path.
-
-    Raises:
-        NotFound: it cannot be one.
-    """
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no conversation {shorten(text)}.")
-    return int(text)
 
 
 async def list_conversations(request: Request, services: Services) -> Response:
@@ -105,7 +92,7 @@ def _location(request: Request, conversation_id: int) -> dict[str, str]:
 
 async def update_conversation(request: Request, services: Services) -> Response:
     """Change what a note says."""
-    conversation_id = conversation_id_of(request)
+    conversation_id = number_in_path(request, "conversation")
     try:
         values = read_form(request, CONVERSATION_CHANGE)
     except (FieldErrors, InvalidJson):
@@ -119,5 +106,7 @@ async def update_conversation(request: Request, services: Services) -> Response:
 
 async def delete_conversation(request: Request, services: Services) -> Response:
     """Remove a reply or a note."""
-    await services.conversations.delete(conversation_id_of(request), acting(request, "conversation.delete"))
+    await services.conversations.delete(
+        number_in_path(request, "conversation"), acting(request, "conversation.delete")
+    )
     return no_content()

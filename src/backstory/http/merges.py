@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from backstory.errors import Code, Fault, NotFound
+from backstory.errors import Code, Fault
 from backstory.http.activities import contact_id_of
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
-from backstory.http.query import QueryReader, is_number
+from backstory.http.query import QueryReader, number_in_path
 from backstory.http.services import Services
 from backstory.model.checks import Field, check_id, check_list, check_object
 from backstory.model.contact_form import MERGE_FIELDS
-from backstory.model.json_text import shorten
 
 MAX_SECONDARIES = 50
 
@@ -57,17 +56,10 @@ async def list_merges(request: Request, services: Services) -> Response:
 
 async def undo_merge(request: Request, services: Services) -> Response:
     """Undo a merge."""
-    merge_id = _number(request, "merge_id", "merge")
+    merge_id = number_in_path(request, "merge", "merge_id")
     entry = request.audit("contact.merge_undo", "contact")
     await services.merges.undo(merge_id, agent_id=request.caller.agent_id, entry=entry)
     return no_content()
-
-
-def _number(request: Request, name: str, noun: str) -> int:
-    text = request.path_values[name]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no {noun} {shorten(text)}.")
-    return int(text)
 
 
 async def list_suggestions(request: Request, services: Services) -> Response:
@@ -89,7 +81,7 @@ async def dismiss_suggestion(request: Request, services: Services) -> Response:
 
 
 def _pair(request: Request) -> tuple[int, int]:
-    return contact_id_of(request), _number(request, "other_id", "contact")
+    return contact_id_of(request), number_in_path(request, "contact", "other_id")
 
 
 def _acting(request: Request, action: str) -> dict[str, Any]:

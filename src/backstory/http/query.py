@@ -1,13 +1,16 @@
-"""Reading query parameters: every fault at once, the last of a repeated one counts (contract 4.5)."""
+"""Reading addresses: the number in a path, and query parameters.
+
+Of those every fault is found at once, and the last of a repeated one counts (contract 4.5).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from backstory.errors import Code, Fault, FieldErrors
+from backstory.errors import Code, Fault, FieldErrors, NotFound
 from backstory.http.message import Request
-from backstory.model.checks import MAX_UNKNOWN
+from backstory.model.checks import HIGHEST_ID, MAX_UNKNOWN
 from backstory.model.json_text import shorten
 from backstory.model.moment import Microseconds, parse_moment
 from backstory.model.page import DEFAULT_PER_PAGE, MAX_PER_PAGE, Filters, Place, decode_cursor
@@ -15,7 +18,7 @@ from backstory.model.words import split_words
 
 MAX_QUERY_VALUE = 1_024
 MAX_ALTERNATIVES = 50
-MAX_DIGITS = 19
+_MAX_DIGITS = len(str(HIGHEST_ID))
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -29,8 +32,20 @@ class PageQuery(NamedTuple):
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a whole number of a length that can be one of ours."""
-    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    """Whether a text is a whole number, none too large to be one of ours."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) <= HIGHEST_ID
+
+
+def number_in_path(request: Request, what: str, name: str = "id") -> int:
+    """The number of a contact, a ticket or what else it is in the path.
+
+    Raises:
+        NotFound: it cannot be one.
+    """
+    text = request.path_values[name]
+    if not (is_number(text) and int(text) > 0):
+        raise NotFound(f"There is no {what} {shorten(text)}.")
+    return int(text)
 
 
 class QueryReader:
@@ -129,7 +144,7 @@ class QueryReader:
 
     def identifier(self, name: str) -> int | None:
         """The number of a record."""
-        return self.number(name, 0, 2**63 - 1) or None
+        return self.number(name, 0, HIGHEST_ID) or None
 
     def choice(self, name: str, choices: Iterable[str]) -> str | None:
         """One of these texts."""

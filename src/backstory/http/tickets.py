@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from backstory.errors import Code, Fault, FieldErrors, InvalidJson, NotFound
+from backstory.errors import Code, Fault, FieldErrors, InvalidJson
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.fields import TICKET, list_fields
 from backstory.helpdesk.ticket_merge import MergeNote, TicketMerge
@@ -15,7 +15,7 @@ from backstory.http.forms import read_form
 from backstory.http.jobs import job_response
 from backstory.http.lists import PAGED, list_response, read_list_page
 from backstory.http.message import Request, Response, json_response, no_content
-from backstory.http.query import QueryReader, is_number
+from backstory.http.query import QueryReader, number_in_path
 from backstory.http.services import Services
 from backstory.model.activity import MAX_IDENTIFIER, MAX_NAME, SentContact
 from backstory.model.checks import (
@@ -153,10 +153,7 @@ def ticket_id_of(request: Request) -> int:
     Raises:
         NotFound: it cannot be one.
     """
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) < 2**63):
-        raise NotFound(f"There is no ticket {shorten(text)}.")
-    return int(text)
+    return number_in_path(request, "ticket")
 
 
 def acting(request: Request, action: str) -> Acting:

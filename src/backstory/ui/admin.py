@@ -11,7 +11,7 @@ from backstory.helpdesk.access import create_agent, create_key
 from backstory.helpdesk.sources import COUNTED, rejected_sources, set_minor_units, sources_health
 from backstory.helpdesk.staff import colleague, list_staff, set_active, set_password, set_role
 from backstory.http.message import Request, Response
-from backstory.http.query import is_number
+from backstory.http.query import is_number, number_in_path
 from backstory.http.services import Services
 from backstory.model.access import Role
 from backstory.model.moment import Microseconds, now, parse_moment
@@ -30,24 +30,11 @@ TOLD = {
 """What a change of an agent is answered with."""
 
 PER_PAGE = 50
-HIGHEST = 2**63 - 1
 
 
 async def read_home(request: Request, services: Services) -> Response:
     """The first page for admins."""
     return redirect(AGENTS)
-
-
-def number_in_path(request: Request, what: str) -> int:
-    """The number of a record in the path.
-
-    Raises:
-        NotFound: it cannot be one.
-    """
-    text = request.path_values["id"]
-    if not (is_number(text) and 0 < int(text) <= HIGHEST):
-        raise NotFound(f"There is no such {what}.")
-    return int(text)
 
 
 # Keys.
@@ -202,7 +189,7 @@ async def _read_page(
     """A page of a list that is read by number, and the address of the next one."""
     query = dict(request.query())
     text = query.pop("before", "")
-    before = int(text) if is_number(text) and int(text) <= HIGHEST else None
+    before = int(text) if is_number(text) else None
     rows = await read(before, PER_PAGE + 1)
     if len(rows) <= PER_PAGE:
         return rows, None

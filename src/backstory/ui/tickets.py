@@ -176,7 +176,7 @@ async def _listed(request: Request, services: Services, asked: Asked) -> tuple[l
 async def _exists(services: Services, number: int) -> bool:
     try:
         await services.tickets.get(number)
-    except (NotFound, OverflowError):
+    except NotFound:
         return False
     return True
 
@@ -461,7 +461,7 @@ async def read_new(request: Request, services: Services) -> Response:
     number = dict(request.query()).get("contact", "")
     contact = None
     if number:
-        if not is_number(number) or int(number) >= 2**63:
+        if not is_number(number):
             raise NotFound("There is no such contact.")
         contact = await services.timeline.contact(int(number))
     return await _new_page(request, services, contact, Form())
@@ -521,6 +521,6 @@ def _require(values: Mapping[str, str], names: Sequence[str]) -> None:
 
 
 async def _named(services: Services, number: str) -> Contact | None:
-    if not is_number(number) or int(number) >= 2**63:
+    if not is_number(number):
         return None
     return await services.store.records.contact(int(number))
