@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from backstory.errors import Code, Fault
 from backstory.helpdesk.fields import COMPANY, list_fields
 from backstory.http.forms import read_form
 from backstory.http.lists import PAGED, list_response, read_list_page
@@ -32,7 +31,7 @@ async def get_company(request: Request, services: Services) -> Response:
 async def list_companies(request: Request, services: Services) -> Response:
     """Companies by name."""
     query = QueryReader(request, LIST_PARAMETERS)
-    since = query.moment("updated_since") or query.moment("_updated_since")
+    since = query.moment("updated_since")
     page = read_list_page(query)
     query.finish()
     found = await services.companies.page(since, page.limit, page.offset)
@@ -42,11 +41,9 @@ async def list_companies(request: Request, services: Services) -> Response:
 async def suggest_companies(request: Request, services: Services) -> Response:
     """Numbers and names of companies whose names have words that begin so."""
     query = QueryReader(request, NAME_PARAMETERS)
-    name = query.text("name")
-    if name is None and not query.faults:
-        query.faults.append(Fault("name", "It is mandatory and was not sent.", Code.MISSING_FIELD))
+    name = query.mandatory("name")
     query.finish()
-    found = await services.companies.suggest(name or "")
+    found = await services.companies.suggest(name)
     return json_response({"companies": [{"id": number, "name": name} for number, name in found]})
 
 

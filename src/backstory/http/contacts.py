@@ -74,12 +74,12 @@ async def list_contacts(request: Request, services: Services) -> Response:
     state = query.choice("state", State)
     filters = ContactFilters(
         email=query.text("email"),
-        mobile=_number(query.text("mobile")),
-        phone=_number(query.text("phone")),
+        mobile=query.phone("mobile"),
+        phone=query.phone("phone"),
         company_id=query.identifier("company_id"),
         unique_external_id=query.text("unique_external_id"),
         state=None if state is None else State(state),
-        updated_since=query.moment("updated_since") or query.moment("_updated_since"),
+        updated_since=query.moment("updated_since"),
     )
     page = read_list_page(query)
     query.finish()
@@ -87,19 +87,12 @@ async def list_contacts(request: Request, services: Services) -> Response:
     return list_response(request, page, [contact.listed() for contact in found])
 
 
-def _number(text: str | None) -> str | None:
-    """A phone number of a query, where a + that was not escaped arrives as a space."""
-    return f"+{text[1:]}" if text is not None and text.startswith(" ") else text
-
-
 async def suggest_contacts(request: Request, services: Services) -> Response:
     """Numbers and names of contacts whose names have words that begin so."""
     query = QueryReader(request, TERM_PARAMETERS)
-    term = query.text("term")
-    if term is None and not query.faults:
-        query.faults.append(Fault("term", "It is mandatory and was not sent.", Code.MISSING_FIELD))
+    term = query.mandatory("term")
     query.finish()
-    found = await services.contacts.suggest(term or "")
+    found = await services.contacts.suggest(term)
     return json_response([{"id": contact_id, "name": name} for contact_id, name in found])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from backstory.errors import Code, Fault
 from backstory.helpdesk.search import MAX_PAGE
 from backstory.http.message import Request, Response, json_response
 from backstory.http.query import QueryReader
@@ -40,11 +39,9 @@ def _read(request: Request) -> tuple[str, int]:
     """The query, with its quotes, and the page."""
     reader = QueryReader(request, PARAMETERS)
     page = reader.number("page", 1, MAX_PAGE)
-    query = reader.text("query")
-    if query is None and not reader.faults:
-        reader.faults.append(Fault("query", "It is mandatory and was not sent.", Code.MISSING_FIELD))
+    query = reader.mandatory("query")
     reader.finish()
-    return query or "", page
+    return query, page
 
 
 def _response(total: int, found: Sequence[dict[str, Any]]) -> Response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from backstory.errors import Code, Fault, FieldErrors, InvalidJson
 from backstory.helpdesk.acting import Acting
 from backstory.helpdesk.fields import TICKET, list_fields
@@ -363,12 +365,7 @@ async def list_tickets(request: Request, services: Services) -> Response:
         requester_id=requester_id, email=email, unique_external_id=external_id
     )
     found = await services.tickets.page(
-        TicketFilters(
-            view=filters.view,
-            homes=homes,
-            company_id=filters.company_id,
-            updated_since=filters.updated_since,
-        ),
+        replace(filters, homes=homes),
         viewer=request.caller.agent_id or 0,
         order=order,
         descending=descending,
