@@ -25,6 +25,7 @@ from backstory.helpdesk.ticket_merge import TicketMerge, merge_tickets
 from backstory.model.activity import SentContact, identifiers_of
 from backstory.model.attachment import StoredFile
 from backstory.model.conversation import Conversation
+from backstory.model.custom_field import kept_custom_fields
 from backstory.model.form import Upload
 from backstory.model.identity import Kind, Sought
 from backstory.model.moment import Microseconds, now
@@ -350,7 +351,7 @@ def _create(
             "due_by": due,
             "fr_due_by": first_due,
             "tags": list(dict.fromkeys(new.tags)),
-            "custom_fields": _set_values(new.custom_fields),
+            "custom_fields": kept_custom_fields(new.custom_fields),
             "thread_id": secrets.token_hex(16),
             **enter_status(new.status, None, at),
             "created_at": at,
@@ -472,7 +473,7 @@ def _update(
     _refuse_references(records, *(changes.get(name) for name in ("responder_id", "group_id", "company_id")))
     values = {**changes, **_times(before, changes), "updated_at": at}
     if "custom_fields" in changes:
-        values["custom_fields"] = _set_values({**before.custom_fields, **(changes["custom_fields"] or {})})
+        values["custom_fields"] = kept_custom_fields(before.custom_fields, changes["custom_fields"])
     for name in ("tags", "cc_emails"):
         if name in changes:
             values[name] = list(dict.fromkeys(changes[name] or ()))
@@ -504,11 +505,6 @@ def _update(
     tell(transaction, after, at, *_changed(records, before, after, acting))
     sql.add_audit(records, acting.on(f"ticket:{ticket_id}"))
     return after
-
-
-def _set_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Custom fields that have a value."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _times(before: Ticket, changes: Mapping[str, Any]) -> dict[str, Microseconds]:

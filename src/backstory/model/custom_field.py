@@ -139,6 +139,11 @@ def shown_custom_fields(fields: Sequence[CustomField], values: Mapping[str, Any]
     return {field.name: values.get(field.name) for field in fields}
 
 
+def kept_custom_fields(values: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The values to keep, as `changes` leave them: a field without a value is not kept."""
+    return {name: value for name, value in {**values, **(changes or {})}.items() if value is not None}
+
+
 def field_name(label: str) -> str:
     """The name that a field gets from its label: `cf_shoe_size`. Empty but for the prefix where no word is in it."""
     return PREFIX + "_".join(split_words(label))

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backstory.errors import Code, Fault, FieldErrors
 from backstory.model.company import Company, NewCompany, company_name_key, domain_key
+from backstory.model.custom_field import kept_custom_fields
 from backstory.model.moment import Microseconds
 from backstory.store.records.lookups import (
     forget_lookups,
@@ -81,7 +82,7 @@ def insert_company(connection: sa.Connection, new: NewCompany, now: Microseconds
     """
     values = {name: getattr(new, name) for name in ("name", *_PLAIN)}
     values |= {"name_key": company_name_key(new.name), "created_at": now, "updated_at": now}
-    values["custom_fields"] = _given(new.custom_fields)
+    values["custom_fields"] = kept_custom_fields(new.custom_fields)
     try:
         with connection.begin_nested():
             inserted = connection.execute(companies.insert().values(values))
@@ -92,10 +93,6 @@ def insert_company(connection: sa.Connection, new: NewCompany, now: Microseconds
     replace_custom_values(connection, COMPANY, company_id, new.custom_fields)
     _replace_domains(connection, company_id, new.domains)
     return _sure(connection, company_id)
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _taken(field: str, value: str) -> FieldErrors:
@@ -131,7 +128,7 @@ def update_company(
     if "name" in changes:
         values["name_key"] = company_name_key(changes["name"])
     if "custom_fields" in changes:
-        values["custom_fields"] = _given({**company.custom_fields, **(changes["custom_fields"] or {})})
+        values["custom_fields"] = kept_custom_fields(company.custom_fields, changes["custom_fields"])
     written = companies.update().where(companies.c.id == company.id).values(**values, updated_at=now)
     try:
         with connection.begin_nested():

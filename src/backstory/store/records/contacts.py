@@ -24,6 +24,7 @@ from backstory.model.contact import (
     State,
     name_key,
 )
+from backstory.model.custom_field import kept_custom_fields
 from backstory.model.identity import Kind, email_domain, email_key, external_id_key, phone_key
 from backstory.model.ids import new_contact_key
 from backstory.model.moment import Microseconds
@@ -224,7 +225,7 @@ def insert_contact(
     values = {name: getattr(new, name) for name in new.__struct_fields__ if name in contacts.c}
     values |= {"language": new.language or DEFAULT_LANGUAGE, "key": new_contact_key(), "named": True}
     values |= {"name_key": name_key(new.name), "company_id": company_id, "tags": list(new.tags)}
-    values |= {"custom_fields": _given(new.custom_fields), "created_at": now, "updated_at": now}
+    values |= {"custom_fields": kept_custom_fields(new.custom_fields), "created_at": now, "updated_at": now}
     inserted = connection.execute(contacts.insert().values(values))
     contact_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
     _claim(connection, contact_id, wanted, now)
@@ -238,10 +239,6 @@ def insert_contact(
     contact = select_contact(connection, contact_id)
     assert contact is not None, "the transaction that inserted it sees it"
     return contact
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 Wanted = dict[str, tuple[str, Kind, str]]
@@ -391,7 +388,7 @@ def update_contact(
     if "tags" in changes:
         values["tags"] = list(changes["tags"] or ())
     if "custom_fields" in changes:
-        values["custom_fields"] = _given({**contact.custom_fields, **(changes["custom_fields"] or {})})
+        values["custom_fields"] = kept_custom_fields(contact.custom_fields, changes["custom_fields"])
     connection.execute(contacts.update().where(contacts.c.id == contact.id).values(**values, updated_at=now))
     if "other_companies" in changes:
         _replace_other_companies(connection, contact.id, changes["other_companies"] or ())
