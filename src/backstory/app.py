@@ -28,12 +28,12 @@ from backstory.helpdesk.csv_jobs import CsvJobs
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles, OrphanRemover
 from backstory.helpdesk.jobs import Jobs
-from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.mailer import Mailer
 from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import RejectedRequests
 from backstory.helpdesk.search import Search
 from backstory.helpdesk.sessions import Sessions
+from backstory.helpdesk.sources import Sources
 from backstory.helpdesk.tickets import Tickets
 from backstory.helpdesk.worker import Worker
 from backstory.http.body import Receive

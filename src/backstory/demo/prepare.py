@@ -18,7 +18,7 @@ from backstory.demo.story import requests
 from backstory.demo.tickets import open_tickets
 from backstory.errors import OperatorError
 from backstory.helpdesk.access import create_agent, create_key
-from backstory.helpdesk.sources import set_minor_units
+from backstory.helpdesk.source_health import set_minor_units
 from backstory.ingest.admit import Arrival, admit
 from backstory.model.access import AuditEntry, Principal, Role
 from backstory.model.activity import Publication

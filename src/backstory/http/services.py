@@ -17,7 +17,6 @@ from backstory.helpdesk.conversations import Conversations
 from backstory.helpdesk.csv_jobs import CsvJobs
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.jobs import Jobs
-from backstory.helpdesk.known_sources import Sources
 from backstory.helpdesk.merges import Merges
 from backstory.helpdesk.rejected import (
     MAX_KEPT_ERRORS,
@@ -28,6 +27,7 @@ from backstory.helpdesk.rejected import (
 )
 from backstory.helpdesk.search import Search
 from backstory.helpdesk.sessions import Sessions
+from backstory.helpdesk.sources import Sources
 from backstory.helpdesk.tickets import Tickets
 from backstory.http.documentation import Documentation
 from backstory.http.message import Request

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from backstory.errors import FieldErrors, NotFound, OperatorError
 from backstory.helpdesk.access import create_agent, create_key
-from backstory.helpdesk.sources import COUNTED, rejected_sources, set_minor_units, sources_health
+from backstory.helpdesk.source_health import COUNTED, rejected_sources, set_minor_units, sources_health
 from backstory.helpdesk.staff import colleague, list_staff, set_active, set_password, set_role
 from backstory.http.message import Request, Response
 from backstory.http.query import is_number, number_in_path

@@ -12,7 +12,7 @@ from backstory.model.moment import Microseconds
 from backstory.store.records.tables import api_keys, rejections, sources
 
 
-class KnownSources(NamedTuple):
+class RecordedSources(NamedTuple):
     """What the records know of sources: minor units by name, names of keys in force, how many requests were refused."""
 
     minor_units: Mapping[str, bool]
@@ -20,9 +20,9 @@ class KnownSources(NamedTuple):
     rejected: Mapping[str, int]
 
 
-def select_known_sources(connection: sa.Connection) -> KnownSources:
+def select_recorded_sources(connection: sa.Connection) -> RecordedSources:
     """Whatever the records know of sources."""
-    return KnownSources(
+    return RecordedSources(
         select_minor_units(connection), select_key_sources(connection), select_rejected_counts(connection)
     )
 
