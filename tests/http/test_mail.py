@@ -17,8 +17,10 @@ from tests.http.wire import start_tuned
 from tests.servers.engines import Maker
 from tests.servers.smtp import Received, SmtpServer
 from tests.support import Installation, wait_until
+from tests.ui.pages import signed_in
 
 TICKETS = "/api/v2/tickets"
+TICKET_PAGES = "/tickets"
 FROM = "Acme Support <support@acme.example>, sales@acme.example"
 _numbers = itertools.count(1)
 
@@ -50,16 +52,22 @@ def mail() -> Iterator[SmtpServer]:
 
 
 @pytest.fixture(scope="module")
-def client(
+def sending(
     make_installation: Maker, tmp_path_factory: pytest.TempPathFactory, mail: SmtpServer
-) -> Iterator[httpx.Client]:
-    """An admin's client of a server that sends by `mail`."""
+) -> Iterator[Installation]:
+    """A server that sends by `mail`."""
     directory = tmp_path_factory.mktemp("mail")
     installation = make_installation(directory)
     start(installation, directory, mail_settings(mail))
-    with installation.client() as client:
-        yield client
+    yield installation
     installation.stop()
+
+
+@pytest.fixture(scope="module")
+def client(sending: Installation) -> Iterator[httpx.Client]:
+    """An admin's client of it."""
+    with sending.client() as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +200,43 @@ def test_what_is_refused_for_good_says_why(
     ]
     assert failed["email_failure_count"] == 1
     assert mail.tries.count(email) == 1
+
+
+def test_what_was_not_sent_is_sent_again_where_an_agent_asks_for_it(
+    sending: Installation, client: httpx.Client, mail: SmtpServer
+) -> None:
+    email = somebody()
+    mail.policy = lambda step, _: "550 unknown" if step == "rcpt" else None
+    failed = wait_for(client, reply(client, ticket_of(client, email)), "not_sent")
+    page = f"{TICKET_PAGES}/{failed['ticket_id']}"
+    with signed_in(sending) as agent:
+        assert "Send again" in agent.get(page).text
+        mail.policy = lambda step, address: None
+        answer = agent.submit(f"{page}/send", page=page, conversation_id=str(failed["id"]))
+        assert answer.headers["Location"] == f"{page}?done=sending#c-{failed['id']}"
+        sent = wait_for(client, failed, "sent")
+        assert "Send again" not in agent.get(page).text
+        for unknown in ("", "x", "0", "9" * 19):
+            assert agent.submit(f"{page}/send", page=page, conversation_id=unknown).status_code == 404
+    assert sent["thread_message_id"] == failed["thread_message_id"]
+    assert len(mail_to(mail, email)) == 1
+
+
+def test_nobody_is_offered_to_send_what_cannot_be_sent(
+    sending: Installation, client: httpx.Client, api: httpx.Client, shared_server: Installation
+) -> None:
+    nobody = {"twitter_id": f"@{somebody()}", "name": "Nobody", "subject": "Where is it?"}
+    answer = client.post(TICKETS, json=nobody)
+    reply(client, answer.json())
+    with signed_in(sending) as agent:
+        page = agent.get(f"{TICKET_PAGES}/{answer.json()['id']}").text
+        assert "Not sent." in page
+        assert "Send again" not in page
+    unsent = reply(api, ticket_of(api, somebody()))  # no mail server is set up there
+    with signed_in(shared_server) as agent:
+        page = agent.get(f"{TICKET_PAGES}/{unsent['ticket_id']}").text
+        assert "Not sent." in page
+        assert "Send again" not in page
 
 
 def test_whom_a_mail_did_not_reach_is_said(client: httpx.Client, mail: SmtpServer) -> None:

@@ -315,7 +315,7 @@ def test_there_is_no_ticket_for_a_contact_who_is_not_there(agent: Visitor) -> No
         assert agent.get(f"/tickets/new?contact={number}").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["reply", "notes", "draft", "properties", "watch", "place", "merge"])
+@pytest.mark.parametrize("path", ["reply", "send", "notes", "draft", "properties", "watch", "place", "merge"])
 def test_forms_of_a_ticket_need_their_token(api: httpx.Client, agent: Visitor, path: str) -> None:
     ticket = open_ticket(api)
     data = {"body": "x", "what": "delete", "status": "4", "ticket_ids": "1"}

@@ -55,6 +55,7 @@ PAGES: tuple[Route, ...] = (
     page("POST", "/tickets/new", Right.READ, tickets.open_ticket, FORM_WITH_FILES),
     page("GET", "/tickets/{id}", Right.READ, tickets.read_ticket),
     page("POST", "/tickets/{id}/reply", Right.READ, tickets.reply, FORM_WITH_FILES),
+    page("POST", "/tickets/{id}/send", Right.READ, tickets.send_again, FORM),
     page("POST", "/tickets/{id}/notes", Right.READ, tickets.add_note, FORM_WITH_FILES),
     page("POST", "/tickets/{id}/draft", Right.READ, tickets.save_draft, FORM_WITH_FILES),
     page("POST", "/tickets/{id}/properties", Right.READ, tickets.change_properties, FORM),

@@ -31,7 +31,7 @@ from backstory.http.tickets import (
 )
 from backstory.model.access import Colleague
 from backstory.model.contact import Contact
-from backstory.model.conversation import Conversation, DraftKind, NewNote, NewReply
+from backstory.model.conversation import Conversation, Delivery, DraftKind, NewNote, NewReply
 from backstory.model.identity import is_email
 from backstory.model.moment import Microseconds, format_moment, now
 from backstory.model.rich_text import text_to_html
@@ -88,6 +88,7 @@ PRIORITIES = [(priority.value, priority.label) for priority in Priority]
 TYPES = ("Question", "Incident", "Problem", "Refund", "Feature request")
 TOLD = {
     "reply": "The reply was added.",
+    "sending": "The reply is on its way again.",
     "note": "The note was added.",
     "properties": "The changes were saved.",
     "draft": "The draft was kept. Nobody else sees it.",
@@ -388,6 +389,15 @@ async def add_note(request: Request, services: Services) -> Response:
         form = with_faults(values, error)
         return await _ticket_page(request, services, {"note": form}, status=error.status)
     return _done(request, "note", added)
+
+
+async def send_again(request: Request, services: Services) -> Response:
+    """Try once more to send a reply that was not sent."""
+    number = form_values(request).get("conversation_id", "")
+    if not is_number(number):
+        raise NotFound("There is no such reply.")
+    reply = await services.conversations.send_again(int(number), acting(request, "conversation.send"))
+    return _done(request, "sending" if reply.delivery is Delivery.QUEUED else "", reply)
 
 
 async def save_draft(request: Request, services: Services) -> Response:
