@@ -27,7 +27,8 @@ TIERS = (  # a module may import what stands above it, and itself; packages of o
     ("app",),
     ("compact",),
     ("backup", "doctor", "transfer", "csv_transfer", "demo"),
-    ("postgres_backup", "copying"),  # what the command line does beside serving
+    ("postgres_backup",),
+    ("copying",),  # the last of what the command line does beside serving
     ("cli",),
     ("__main__",),
 )

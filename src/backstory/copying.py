@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import asyncpg
-
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
+from backstory.postgres_backup import is_served, with_connection
 from backstory.store.cassandra import CassandraStore
 from backstory.store.copying import RelationalLogCopy, contact_keys
 from backstory.store.log.cassandra_copy import CassandraLogCopy
@@ -17,7 +15,7 @@ from backstory.store.log.cassandra_session import read_address
 from backstory.store.log.sqlite_search import search_file
 from backstory.store.moving import Show, Side, Sum, move
 from backstory.store.postgres import PostgresStore
-from backstory.store.postgres_database import CONNECT_SECONDS, SERVER, explain, run_apart
+from backstory.store.postgres_database import run_apart
 from backstory.store.sqlite import SqliteStore
 from backstory.store.sqlite_database import Ownership, SqliteDatabase
 
@@ -93,26 +91,7 @@ def _asking(settings: Settings) -> Callable[[], bool]:
 
 def _is_served(settings: Settings) -> bool:
     if isinstance(settings.database, PostgresUrl):
-        return run_apart(_has_listeners(settings.database))
+        return run_apart(with_connection(settings.database, is_served))
     if not settings.database.parent.is_dir():
         raise StorageError(f"the folder {settings.database.parent} does not exist; make it first")
     return SqliteDatabase(settings.database).is_owned()
-
-
-async def _has_listeners(database: PostgresUrl) -> bool:
-    """Whether a server follows this database: every one has a session that says so."""
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS * 2):
-            connection = await asyncpg.connect(database.url, timeout=CONNECT_SECONDS)
-            try:
-                return bool(
-                    await connection.fetchval(
-                        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-                        " AND application_name = $1)",
-                        SERVER,
-                    )
-                )
-            finally:
-                await connection.close()
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise StorageError(f"{database}: {explain(error)}") from error

@@ -107,13 +107,13 @@ def restore_from(dump: Path, database: PostgresUrl, show: Show) -> str:
     """
     check(dump)
     show(0, "verified")
-    former = asyncio.run(_with_connection(database, _ask_former))
+    former = asyncio.run(with_connection(database, _ask_former))
     show(0, "restoring")
     _replace(dump, database, former)
     ids = (
         "the database that was there said so" if former else "there was no database to ask, so a gap was left"
     )
-    highest = asyncio.run(_with_connection(database, _read_highest))
+    highest = asyncio.run(with_connection(database, _read_highest))
     return (
         f"Restored. New contacts begin at {highest + 1:,} ({ids}).\n"
         f"Keys that were revoked since the backup {'stay revoked' if former else 'are in force again: revoke them'}.\n"
@@ -139,7 +139,7 @@ def settle(database: PostgresUrl, after: int | None) -> str:
                 await connection.execute(statement)
         return wanted
 
-    highest = asyncio.run(_with_connection(database, work))
+    highest = asyncio.run(with_connection(database, work))
     return (
         f"New contacts begin at {highest + 1:,}, and live streams begin afresh.\n"
         "Keys that were revoked since the backup are in force again: revoke them.\n"
@@ -147,9 +147,14 @@ def settle(database: PostgresUrl, after: int | None) -> str:
     )
 
 
-async def _with_connection(
+async def with_connection(
     database: PostgresUrl, work: Callable[[asyncpg.Connection[Any]], Coroutine[Any, Any, T]]
 ) -> T:
+    """Do some work on a connection of its own.
+
+    Raises:
+        StorageError: the database cannot be reached, or refuses.
+    """
     try:
         connection = await asyncpg.connect(database.url, timeout=_CONNECT_SECONDS)
         try:
@@ -176,12 +181,17 @@ async def _read_highest(connection: asyncpg.Connection[Any]) -> int:
     return int(await connection.fetchval(query))
 
 
-async def _refuse_served(connection: asyncpg.Connection[Any]) -> None:
-    others = await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1",
-        SERVER,
+async def is_served(connection: asyncpg.Connection[Any]) -> bool:
+    """Whether a server uses this database: every one has a session that says so."""
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = $1)"
     )
-    if others:
+    return bool(await connection.fetchval(query, SERVER))
+
+
+async def _refuse_served(connection: asyncpg.Connection[Any]) -> None:
+    if await is_served(connection):
         raise StorageError("a server is using this database: stop it first")
 
 
