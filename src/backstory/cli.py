@@ -706,5 +706,5 @@ def demo(host: str | None, port: str | None, directory: Path) -> None:
     with progress_bar("Filling the demo shop", None) as show:
         welcome = prepare(settings, directory, show)
     click.echo(welcome)
-    configure_logs(settings.log_level, human=sys.stderr.isatty())
+    configure_logs(settings.log_level, human=is_for_people(settings.log_format))
     run_server(settings)
