@@ -187,9 +187,8 @@ def _database(settings: Settings, show: Show, quick: bool) -> Iterator[Finding]:
         return
     begun = _bytes_read()
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        yield from _look_inside(connection, path, lambda done, note: show(done - begun, note), quick)
-        connection.close()
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            yield from _look_inside(connection, path, lambda done, note: show(done - begun, note), quick)
     except sqlite3.Error as error:
         yield Finding("bad", "database", f"{path}: {error}; restore a backup with 'backstory restore'")
     except StorageError as error:
