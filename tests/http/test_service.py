@@ -171,5 +171,7 @@ def test_which_requests_are_logged(installation: Installation, wanted: str, expe
 
 @pytest.mark.engine("sqlite")  # the others keep no file
 def test_the_database_is_for_its_owner_alone(shared_server: Installation) -> None:
-    for file in Path(shared_server.directory).glob("backstory.db*"):
+    files = list(Path(shared_server.directory).glob("backstory.db*"))
+    assert files
+    for file in files:
         assert file.stat().st_mode & 0o077 == 0, file

@@ -507,7 +507,9 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 
 async def test_the_file_is_for_its_owner_alone(store: SqliteStore, path: Path) -> None:
     await publish_one(store)
-    for file in path.parent.iterdir():
+    files = list(path.parent.iterdir())
+    assert path in files
+    for file in files:
         assert file.stat().st_mode & 0o077 == 0, file
 
 
