@@ -287,7 +287,8 @@ def _postgres_url(given: str) -> PostgresUrl:
     wanted = "postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters of the password as %XX"
     try:
         parts = urlsplit(given)
-        has_one_login = parts.netloc.count("@") <= 1  # else the driver takes a part of the password for the host
+        # With two the driver takes a part of the password for the host.
+        has_one_login = parts.netloc.count("@") <= 1
         is_whole = bool(has_one_login and parts.path.strip("/") and parts.hostname and parts.port != 0)
     except ValueError:  # the port is no number
         is_whole = False

@@ -211,8 +211,8 @@ def test_what_is_written_from_right_to_left_is_read_so(api: httpx.Client, open_p
     row = page.locator(".days .row").filter(has=page.locator("b", has_text=text))
     row.locator("summary").first.click()
     expect(row.locator(".acts")).to_be_visible()
-    for where in ("h1", ".letter", ".ticket-head .tag", ".row b", ".row .desc", ".e > dt", ".e .v", "td .v"):
-        assert is_right_to_left(page.locator(where).get_by_text(text).first), where
+    for place in ("h1", ".letter", ".ticket-head .tag", ".row b", ".row .desc", ".e > dt", ".e .v", "td .v"):
+        assert is_right_to_left(page.locator(place).get_by_text(text).first), place
     page.goto(f"/contacts/{ticket['requester_id']}")
     assert is_right_to_left(page.locator(".plain").get_by_text(text))
 
