@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from collections.abc import Sequence
@@ -150,6 +151,7 @@ class Server:
             CsvJobs(store.records, CsvFiles(store.records, settings.phone_region), files, jobs),
             Search(store.records, settings.phone_region),
             Agents(store.records, settings.phone_region),
+            asyncio.Lock(),
         )
         metrics.queue_depth.set_function(lambda: commit.waiting)
         metrics.index_lag.set_function(lambda: store.stats().index_lag)

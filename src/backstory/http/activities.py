@@ -127,7 +127,8 @@ async def publish_batch(request: Request, services: Services) -> Response:
     """Publish many activities: the good ones are kept even where others are bad."""
     key = _idempotency_key(request)
     items = read_items(request.body, request.content_type)
-    admitted = [each async for each in _admit_items(request, services, items, key)]
+    async with services.batch_turn:
+        admitted = [each async for each in _admit_items(request, services, items, key)]
     good = [each for each in admitted if isinstance(each, Publication)]
     published = await services.commit.publish(good) if good else []
     services.count_published(published)

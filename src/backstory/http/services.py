@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,6 +69,9 @@ class Services(NamedTuple):
     csv: CsvJobs
     search: Search
     agents: Agents
+    batch_turn: asyncio.Lock
+    """Batches are checked one after another: two that take turns would both be ready late, and until then the storage
+    would have nothing to commit."""
 
     def count_published(self, results: Sequence[PublishResult]) -> None:
         """Count what became of publications."""
