@@ -21,6 +21,9 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_00
 hypothesis.settings.load_profile("repeatable")
 
 ENGINES = ("sqlite", "postgres", "cassandra")
+CLUSTER_TIMEOUT = 300
+"""Seconds for a test on the cluster: the first one waits for three nodes, which start one after another."""
+
 SEED = Path(__file__).parent / "data" / "seed-request.json"
 
 
@@ -50,14 +53,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test marked `engine(name)` says nothing of the others."""
+    """A test marked `engine(name)` says nothing of the others; one that needs the cluster has time for its start."""
     for item in items:
+        if _needs_cluster(item, config) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
         only = item.get_closest_marker("engine")
         if only is None or "engine" not in getattr(item, "fixturenames", ()):
             continue
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if parameters.get("engine", config.getoption("--engine") or ENGINES[0]) not in only.args:
             item.add_marker(pytest.mark.skip(reason=f"only on {', '.join(only.args)}"))
+
+
+def _needs_cluster(item: pytest.Item, config: pytest.Config) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    names = getattr(item, "fixturenames", ())
+    engine = parameters.get("engine", config.getoption("--engine") if "engine" in names else None)
+    return engine == "cassandra" or "cassandra_cluster" in names
 
 
 @pytest.fixture(scope="session")
