@@ -121,6 +121,24 @@ async def test_a_second_group_sets_out_for_as_many_as_make_it_worth(
     assert [len(group) for group in gate.groups] == groups
 
 
+async def test_the_next_group_sets_out_before_the_one_that_landed_is_answered(
+    commits: GroupCommit, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answering costs the event loop as much as committing costs the storage, which needs work meanwhile."""
+    monkeypatch.setattr(commit, "WORTH_A_SECOND", 16)
+
+    async def publish(number: int) -> int:
+        """How many groups had set out when it was answered."""
+        await commits.publish([numbered(number)])
+        return len(gate.groups)
+
+    gate.open.clear()
+    calls = [asyncio.create_task(publish(number)) for number in range(10)]
+    await waiting_for(lambda: commits.waiting == 9 and len(gate.groups) == 1)
+    gate.open.set()
+    assert await asyncio.gather(*calls) == [2] * 10
+
+
 async def test_groups_are_bounded(commits: GroupCommit, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "MAX_GROUP", 10)
     gate.open.clear()

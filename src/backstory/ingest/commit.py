@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias, cast
 
 import structlog
 
@@ -35,6 +35,9 @@ class _Entry(NamedTuple):
     publications: Sequence[Publication]
     size: int
     future: asyncio.Future[list[PublishResult]]
+
+
+_Landed: TypeAlias = list[PublishResult] | Exception
 
 
 class GroupCommit:
@@ -82,17 +85,11 @@ class GroupCommit:
 
     def _start_flights(self) -> None:
         while self._waiting and self._may_start():
-            flight = asyncio.create_task(self._fly(self._take_group()))
-            self._flights.add(flight)
-            flight.add_done_callback(self._land)
+            self._flights.add(asyncio.create_task(self._fly(self._take_group())))
 
     def _may_start(self) -> bool:
         under_way = len(self._flights)
         return not under_way or (under_way < IN_FLIGHT and self._waiting_count >= WORTH_A_SECOND)
-
-    def _land(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._start_flights()
 
     def _take_group(self) -> list[_Entry]:
         group: list[_Entry] = []
@@ -113,25 +110,36 @@ class GroupCommit:
         return group
 
     async def _fly(self, group: Sequence[_Entry]) -> None:
+        landed = await self._commit(group)
+        # The next group sets out before this one is answered: the storage would have nothing to do meanwhile.
+        self._flights.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._start_flights()
+        for entry, outcome in landed:
+            if entry.future.done():  # its caller went away
+                continue
+            if isinstance(outcome, Exception):
+                entry.future.set_exception(outcome)
+            else:
+                entry.future.set_result(outcome)
+
+    async def _commit(self, group: Sequence[_Entry]) -> Iterable[tuple[_Entry, _Landed]]:
+        """What became of each."""
         started = time.perf_counter()
         try:
             results = await self._store.publish([item for entry in group for item in entry.publications])
         except Unavailable as error:
-            _fail(group, error)
+            return [(entry, error) for entry in group]
         except Exception:
             log.exception("commit_failed", entries=len(group))
-            await self._fly_alone(group)
-        else:
-            _settle(group, results)
-            self._after_commit(len(results), time.perf_counter() - started)
+            return await self._commit_alone(group)
+        self._after_commit(len(results), time.perf_counter() - started)
+        return _shared_out(group, results)
 
-    async def _fly_alone(self, group: Sequence[_Entry]) -> None:
+    async def _commit_alone(self, group: Sequence[_Entry]) -> Iterable[tuple[_Entry, _Landed]]:
         """A group failed for a reason that nobody foresaw: each for itself, so that only the cause is refused."""
         if len(group) == 1:
-            _fail(group, InternalError("This request could not be stored; nothing of it was kept."))
-            return
-        for entry in group:
-            await self._fly([entry])
+            return [(group[0], InternalError("This request could not be stored; nothing of it was kept."))]
+        return [landed for entry in group for landed in await self._commit([entry])]
 
     async def close(self) -> None:
         """Refuse what comes, and finish what was taken."""
@@ -140,16 +148,11 @@ class GroupCommit:
             await asyncio.wait(self._flights)
 
 
-def _settle(group: Sequence[_Entry], results: Sequence[PublishResult]) -> None:
+def _shared_out(
+    group: Sequence[_Entry], results: Sequence[PublishResult]
+) -> Iterator[tuple[_Entry, _Landed]]:
     start = 0
     for entry in group:
         end = start + len(entry.publications)
-        if not entry.future.done():
-            entry.future.set_result(list(results[start:end]))
+        yield entry, list(results[start:end])
         start = end
-
-
-def _fail(group: Sequence[_Entry], error: Exception) -> None:
-    for entry in group:
-        if not entry.future.done():
-            entry.future.set_exception(error)
