@@ -444,13 +444,20 @@ def restore(file: Path, database: str | None) -> None:
     from backstory import backup as sqlite_backup
     from backstory import postgres_backup
 
-    target = read_settings(database=database).database
+    settings = read_settings(database=database)
+    target = settings.database
     with progress_bar("Restoring", file.stat().st_size) as show:
         if isinstance(target, PostgresUrl):
             report = postgres_backup.restore_from(file, target, show)
         else:
             report = sqlite_backup.restore_from(file, target, show)
     click.echo(report, err=True)
+    if settings.activity_log is not None:
+        click.echo(
+            f"The activity log is not in it: restore {settings.activity_log} with its own tools, and give it a new"
+            " generation, before a server starts (docs/engines.md).",
+            err=True,
+        )
 
 
 @main.command()

@@ -232,7 +232,27 @@ def _activity_log(settings: Settings) -> Iterator[Finding]:
     if len({node.schema for node in seen.nodes.values()}) > 1:
         advice = "its nodes do not agree on the schema: wait a minute, then see 'nodetool describecluster'"
         yield Finding("note", what, advice)
+    if address.datacenter not in {None, *(node.datacenter for node in seen.nodes.values())}:
+        places = ", ".join(sorted({node.datacenter for node in seen.nodes.values()}))
+        yield Finding("bad", what, f"it has no data centre {address.datacenter}, but {places}: mend ?dc=")
+        return
     yield from look_at_keyspace(address, known)
+    yield from look_at_logins(address, known)
+
+
+def look_at_logins(address: CassandraAddress, seen: SeenNode) -> Iterator[Finding]:
+    """Whether the users survive the loss of a node: a new cluster keeps each on one alone."""
+    copies = min(seen.logins.values(), default=MIN_COPIES)
+    if address.user is not None and copies < MIN_COPIES:
+        advice = (
+            "a dead node stops the service: ALTER KEYSPACE system_auth to 3 in each data centre, then"
+            " 'nodetool repair --full system_auth' on each node"
+        )
+        yield Finding("note", "activity log", f"its logins (system_auth) have {_copies(copies)}: {advice}")
+
+
+def _copies(number: int) -> str:
+    return "1 copy" if number == 1 else f"{number} copies"
 
 
 def look_at_keyspace(address: CassandraAddress, seen: SeenNode) -> Iterator[Finding]:
@@ -247,7 +267,7 @@ def look_at_keyspace(address: CassandraAddress, seen: SeenNode) -> Iterator[Find
         advice = f"the keyspace {name} has no copies in the data centre {here}: ALTER KEYSPACE, then 'nodetool rebuild'"
         yield Finding("bad", what, advice)
     for datacenter, copies in seen.replication.items():
-        told = f"the keyspace {name} has {copies} copies{f' in {datacenter}' if datacenter else ''}"
+        told = f"the keyspace {name} has {_copies(copies)}{f' in {datacenter}' if datacenter else ''}"
         if copies < MIN_COPIES:
             advice = "a dead node stops the service: ALTER KEYSPACE to 3, then 'nodetool repair --full' on each node"
             yield Finding("note", what, f"{told}: {advice}")

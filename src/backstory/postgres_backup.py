@@ -32,7 +32,10 @@ T = TypeVar("T")
 
 MOST_REASON = 500
 _CONNECT_SECONDS = 10.0
-_LOG_TABLES = ("activities", "event_keys", "deletions", "activity_index", "log_state", "alembic_version")
+_LOG_TABLES = (
+    *("activities", "event_keys", "deletions", "activity_index", "log_state", "alembic_version"),
+    "activity_outbox",  # where the log is on a cluster
+)
 _DROP = """
 DO $drop$
 DECLARE

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from backstory.config import read_settings
-from backstory.doctor import Finding, examine, look_at_keyspace
+from backstory.doctor import Finding, examine, look_at_keyspace, look_at_logins
 from backstory.store.log.cassandra_look import SeenNode
 from backstory.store.log.cassandra_session import SCHEMA_VERSION, read_address
+from tests.cli.test_commands import here
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
 from tests.servers.postgres import PostgresServer
 from tests.servers.programs import free_port
@@ -63,6 +64,18 @@ def test_a_cluster_that_is_well_and_one_that_loses_its_nodes(
     assert "503: start them" in told or "can be looked at" in told
 
 
+def test_the_records_of_a_log_on_a_cluster_are_restored(installation: Installation) -> None:
+    dump = installation.directory / "dump"
+    done = here(installation, "backup", str(dump))
+    assert (done.returncode, "The activity log is not in it" in done.stderr) == (0, True), done.stderr
+    key = here(installation, "keys", "list").stdout.splitlines()[-1].split()[0]
+    assert here(installation, "keys", "revoke", key).returncode == 0
+    done = here(installation, "restore", str(dump))
+    assert done.returncode == 0, done.stderr
+    assert "The activity log is not in it" in done.stderr
+    assert "revoked" in here(installation, "keys", "list").stdout.splitlines()[-1]
+
+
 def test_what_is_wrong_with_a_keyspace(
     installation: Installation, fragile_cassandra: CassandraCluster
 ) -> None:
@@ -92,11 +105,22 @@ def test_what_is_wrong_with_a_keyspace(
 
 
 def test_a_data_centre_without_copies() -> None:
-    seen = SeenNode("5.0.5", "here", None, 0.0, frozenset(), {"there": 3}, str(SCHEMA_VERSION))
+    seen = SeenNode("5.0.5", "here", None, 0.0, frozenset(), {"there": 3}, str(SCHEMA_VERSION), {})
     found = list(look_at_keyspace(read_address("cassandra://127.0.0.1/b"), seen))
     assert states(found) == ["bad", "ok"], found
     assert "no copies in the data centre here" in found[0].text
     assert states(list(look_at_keyspace(read_address("cassandra://127.0.0.1/b?dc=there"), seen))) == ["ok"]
+
+
+def test_logins_that_one_node_keeps_alone() -> None:
+    seen = SeenNode("5.0.5", "here", None, 0.0, frozenset(), {"here": 3}, str(SCHEMA_VERSION), {"": 1})
+    assert list(look_at_logins(read_address("cassandra://127.0.0.1/b"), seen)) == [], "nobody logs in"
+    (found,) = look_at_logins(read_address("cassandra://u:p@127.0.0.1/b"), seen)
+    assert (found.state, "(system_auth) have 1 copy: a dead node stops" in found.text) == ("note", True), (
+        found
+    )
+    kept = seen._replace(logins={"here": 3, "there": 3})
+    assert list(look_at_logins(read_address("cassandra://u:p@127.0.0.1/b"), kept)) == []
 
 
 def test_who_may_not_in_and_who_is_not_there(
@@ -104,5 +128,8 @@ def test_who_may_not_in_and_who_is_not_there(
 ) -> None:
     (found,) = findings(installation, fragile_cassandra.url(KEYSPACE, password="SECRET"))
     assert (found.state, "the login failed" in found.text, "SECRET" in found.text) == ("bad", True, False)
+    mistyped = findings(installation, fragile_cassandra.url(KEYSPACE, options="?dc=datacentre1"))
+    assert states(mistyped) == ["ok", "bad"], mistyped
+    assert "no data centre datacentre1, but datacenter1: mend ?dc=" in mistyped[1].text
     (found,) = findings(installation, f"cassandra://127.0.0.1:{free_port()}/{KEYSPACE}")
     assert (found.state, "can be looked at" in found.text) == ("bad", True)

@@ -66,7 +66,12 @@ def here(
     installation: Installation, *arguments: str, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`run_here` on an installation."""
-    return run_here(*arguments, stdin=stdin, BACKSTORY_DATABASE=installation.database_url)
+    return run_here(
+        *arguments,
+        stdin=stdin,
+        BACKSTORY_DATABASE=installation.database_url,
+        BACKSTORY_ACTIVITY_LOG=installation.activity_log,
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

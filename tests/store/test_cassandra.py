@@ -13,6 +13,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from cassandra import AuthenticationFailed, Unauthorized
+from cassandra.cluster import NoHostAvailable
 
 from backstory.errors import (
     BackstoryError,
@@ -44,7 +46,7 @@ from backstory.store.log.cassandra import (
 )
 from backstory.store.log.cassandra_buckets import bucket_at
 from backstory.store.log.cassandra_copy import CassandraLogCopy
-from backstory.store.log.cassandra_session import CassandraSession, Write, agreed_clock, read_address
+from backstory.store.log.cassandra_session import CassandraSession, Write, agreed_clock, explain, read_address
 from backstory.store.publish import NewRow
 from backstory.transfer import Summary, import_file
 from tests.servers.cassandra import KEYSPACE, CassandraCluster
@@ -255,12 +257,60 @@ def test_a_wrong_address_is_named(url: str, wrong: str) -> None:
 def test_what_cannot_be_reached_or_entered_is_named(cassandra_cluster: CassandraCluster) -> None:
     for url, wrong in (
         (cassandra_cluster.url(KEYSPACE, password="wrong"), "the login failed"),
-        (f"cassandra://127.0.0.1:{free_port()}/x", "no node answers"),
+        (f"cassandra://127.0.0.1:{free_port()}/x", "no node answers: Connection refused$"),
+        ("cassandra://nowhere.invalid/x", "none of these names is known"),
         (cassandra_cluster.url(KEYSPACE, options="?dc=elsewhere"), "is the data centre"),
     ):
         with pytest.raises(StorageError, match=wrong) as error:
             CassandraLog(read_address(url), Audit(), is_there).open()
         assert "wrong" not in str(error.value)
+
+
+LOGIN = (
+    'Failed to authenticate to 127.0.0.1:9042: Error from server: code=0100 [Bad credentials] message="{}"'
+)
+FEW = "Unable to perform authentication: Cannot achieve consistency level LOCAL_QUORUM"
+RIGHT = 'Error from server: code=2100 [Unauthorized] message="User op has no MODIFY permission on <table x.log_state>"'
+
+
+def no_host(*errors: Exception) -> NoHostAvailable:
+    return NoHostAvailable("Unable to complete the operation", dict(enumerate(errors)))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            no_host(OSError("[1]. Last error: refused"), OSError("[2]. Last error: refused")),
+            "no node answers: refused",
+        ),
+        (no_host(), "no node answers"),
+        (no_host(AuthenticationFailed(LOGIN.format("is incorrect"))), "the login failed: is incorrect"),
+        (
+            no_host(AuthenticationFailed(LOGIN.format(FEW)), OSError("refused")),
+            f"the login cannot be checked ({FEW}; OSError: refused): too few of the nodes answer that keep the logins"
+            " (keyspace system_auth): start them",
+        ),
+        (
+            Unauthorized(RIGHT),
+            "this user lacks a right (User op has no MODIFY permission on <table x.log_state>): an administrator grants"
+            " it (GRANT)",
+        ),
+        (
+            Unauthorized(FEW),
+            f"the login cannot be checked (Unauthorized: {FEW}): too few of the nodes answer that keep the logins"
+            " (keyspace system_auth): start them",
+        ),
+    ],
+)
+def test_what_went_wrong_is_told_in_a_line(error: Exception, told: str) -> None:
+    assert explain(error) == told
+
+
+def test_a_user_without_rights_is_named() -> None:
+    session = CassandraSession(read_address("cassandra://127.0.0.1/x"))
+    with pytest.raises(StorageError, match="keyspace x: this user lacks a right"), session.naming_faults():
+        raise Unauthorized(RIGHT)
 
 
 async def test_a_deleted_activity_is_not_brought_back_by_its_retry(log: CassandraLog) -> None:

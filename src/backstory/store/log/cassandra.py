@@ -254,16 +254,17 @@ class CassandraLog:
         Raises:
             StorageError: the cluster cannot be used as it is.
         """
-        self.session.open()
-        for statement in STATEMENTS:
-            self.session.statement(statement)
-        self._set_offset(self.session.clock_offset() or 0.0)
-        self._generation = self.session.first_value(
-            PUT_GENERATION, GET_STATE, self.installation, "generation", secrets.token_hex(6)
-        )
-        self._positions.last = self._newest = self.session.read_now(
-            GET_STATE, (self.installation, "newest"), 1
-        )
+        with self.session.naming_faults():
+            self.session.open()
+            for statement in STATEMENTS:
+                self.session.statement(statement)
+            self._set_offset(self.session.clock_offset() or 0.0)
+            self._generation = self.session.first_value(
+                PUT_GENERATION, GET_STATE, self.installation, "generation", secrets.token_hex(6)
+            )
+            self._positions.last = self._newest = self.session.read_now(
+                GET_STATE, (self.installation, "newest"), 1
+            )
         self._newest_read = time.monotonic()
 
     def _set_offset(self, seconds: float) -> None:

@@ -20,6 +20,7 @@ MOST_NODES = 30
 
 _LOCAL = "SELECT release_version, data_center, schema_version, toUnixTimestamp(now()) FROM system.local"
 _KEYSPACE = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
+_LOGINS = "system_auth"
 _TABLE = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s AND table_name = 'log_state'"
 _SCHEMA = "SELECT value FROM {}.log_state WHERE installation = '' AND name = 'schema'"
 
@@ -39,6 +40,8 @@ class SeenNode(NamedTuple):
     """Copies by data centre ("" where they are not told apart); None where there is no keyspace."""
     tables: str | None
     """The version of the log's tables; None where there are none."""
+    logins: dict[str, int]
+    """Copies of the users and their passwords, as of the keyspace."""
 
 
 class SeenCluster(NamedTuple):
@@ -88,7 +91,10 @@ def _look_at(address: CassandraAddress, place: Place) -> SeenNode | str:
             before = time.time()
             version, datacenter, schema, told = session.execute(_LOCAL, timeout=CONNECT_SECONDS).one()
             ahead = told / 1000 - (before + time.time()) / 2
-            return SeenNode(version, datacenter, schema, ahead, others, *_keyspace(session, address.keyspace))
+            keyspace = _keyspace(session, address.keyspace)
+            logins = session.execute(_KEYSPACE, (_LOGINS,), timeout=CONNECT_SECONDS).one()
+            copies = _copies(logins[0]) if logins else {}
+            return SeenNode(version, datacenter, schema, ahead, others, *keyspace, copies)
     except (NoHostAvailable, cassandra.DriverException, OSError) as error:
         return explain(error)
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 import statistics
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import cassandra
 import structlog
-from cassandra import ConsistencyLevel
+from cassandra import ConsistencyLevel, UnresolvableContactPoints
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
@@ -96,6 +98,8 @@ _NOT_NOW = (
     *(cassandra.OperationTimedOut, ConnectionException, ConnectionBusy, NoConnectionsAvailable),
     *(OverloadedErrorMessage, IsBootstrappingErrorMessage, ServerError, TruncateError),
 )
+
+_REFUSALS = (NoHostAvailable, cassandra.AuthenticationFailed, UnresolvableContactPoints)
 
 _CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
 
@@ -229,27 +233,30 @@ class CassandraSession:
         self._suspects = Suspects()
 
     def open(self) -> None:
-        """Connect, and bring the keyspace and its tables where they are missing.
+        """Connect, and bring the keyspace and its tables where they are missing. Within `naming_faults`.
 
         Of several processes that start at once only one may do that: whoever calls this sees to it.
+        """
+        self._connect()
+        self._bring_schema()
+
+    @contextmanager
+    def naming_faults(self) -> Iterator[None]:
+        """While a log is opened: what is wrong is named, and the connections are let go.
 
         Raises:
             StorageError: naming what is wrong.
         """
         where = ", ".join(f"{host}:{port}" for host, port in self.address.hosts)
         try:
-            self._connect()
-            self._bring_schema()
-        except NoHostAvailable as error:
+            yield
+        except _REFUSALS as error:
             self.close()
             raise StorageError(f"Cassandra at {where}: {explain(error)}") from error
-        except cassandra.AuthenticationFailed as error:
-            self.close()
-            raise StorageError(f"Cassandra at {where}: the login failed: {error}") from error
-        except (*_NOT_NOW, cassandra.RequestValidationException) as error:
+        except (*_NOT_NOW, cassandra.DriverException) as error:
             self.close()
             raise StorageError(
-                f"Cassandra at {where}, keyspace {self.address.keyspace}: {type(error).__name__}: {error}"
+                f"Cassandra at {where}, keyspace {self.address.keyspace}: {explain(error)}"
             ) from error
         except BaseException:
             self.close()
@@ -463,19 +470,17 @@ class CassandraSession:
                 return await self._send(statement, profile, place)
             except _NOT_NOW as error:
                 if time.monotonic() + pause > deadline:
-                    raise Unavailable(
-                        f"The activity log cannot answer now: {explain(error)}", retry_after=2
-                    ) from error
+                    raise _unavailable(error, retry_after=2) from error
                 log.info("cassandra_again", error=explain(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
             except cassandra.Unauthorized as error:
-                raise Unavailable(f"The activity log refused: {error}", retry_after=30) from error
+                raise _unavailable(error, retry_after=30) from error
             except (cassandra.RequestValidationException, BackstoryError):
                 raise  # a fault of ours, or already said
             except Exception as error:  # a connection may fail in more ways than the driver names
                 if time.monotonic() + pause > deadline:
-                    raise Unavailable("The activity log cannot answer now.", retry_after=2) from error
+                    raise _unavailable(error, retry_after=2) from error
                 log.warning("cassandra_failed", error=explain(error))
                 await asyncio.sleep(pause)
 
@@ -503,6 +508,12 @@ class CassandraSession:
         if self._cluster is not None:
             self._cluster.shutdown()
         self._cluster = self._session = None
+
+
+def _unavailable(error: BaseException, retry_after: int) -> Unavailable:
+    """What a client is told, which is nothing of the cluster; an operator finds that in the log."""
+    log.error("storage_error", error=explain(error))
+    return Unavailable("The activity log cannot answer now. Send it again.", retry_after=retry_after)
 
 
 def _divide(statements: Sequence[BoundStatement], most: Limit) -> Iterator[list[BoundStatement]]:
@@ -540,12 +551,37 @@ def _hand_over(
 
 
 def explain(error: BaseException) -> str:
-    """What a driver's error comes down to, in a line."""
+    """What a driver's error comes down to, and what would mend it, in a line."""
+    failures: list[BaseException] = [error]
     if isinstance(error, NoHostAvailable):
         if not isinstance(error.errors, dict):  # none was even tried
             return "no node of it may be used: is the data centre (?dc=NAME) right?"
-        reasons = dict.fromkeys(f"{type(each).__name__}: {each}" for each in error.errors.values())
-        if any("auth" in reason.lower() for reason in reasons):
-            return f"the login failed: {'; '.join(reasons)[:500]}"
-        return f"no node answers: {'; '.join(reasons)[:500] or error}"
-    return f"{type(error).__name__}: {error}"[:500]
+        failures = list(error.errors.values())
+    if isinstance(error, UnresolvableContactPoints):
+        return "none of these names is known: is the address right?"
+    if isinstance(error, cassandra.Unauthorized) and not _lacks_nodes(str(error)):
+        return f"this user lacks a right ({_told(error)}): an administrator grants it (GRANT)"
+    reasons = "; ".join(dict.fromkeys(map(_told, failures)))[:500]
+    refused = [
+        each for each in failures if isinstance(each, cassandra.AuthenticationFailed | cassandra.Unauthorized)
+    ]
+    if any(_lacks_nodes(str(each)) for each in refused):
+        advice = "too few of the nodes answer that keep the logins (keyspace system_auth): start them"
+        return f"the login cannot be checked ({reasons}): {advice}"
+    if refused:
+        return f"the login failed: {reasons}"
+    return f"no node answers: {reasons}".removesuffix(": ") if isinstance(error, NoHostAvailable) else reasons
+
+
+def _lacks_nodes(told: str) -> bool:
+    """Whether a login or a right could not be looked up, which is told as if it were wrong."""
+    return "Cannot achieve consistency" in told or "timed out" in told
+
+
+def _told(error: BaseException) -> str:
+    """The part of an error that tells something: what the node says, or the system."""
+    text = str(error)
+    if says := re.search(r'message="(.*)"', text):
+        return says[1].replace('\\"', '"')
+    _, last, tells = text.rpartition("Last error: ")
+    return tells if last else f"{type(error).__name__}: {text}"
