@@ -16,7 +16,7 @@ from prometheus_client import start_http_server
 from backstory.collector import calm_collector
 from backstory.committer import committer
 from backstory.config import PostgresUrl, Settings
-from backstory.errors import SettingError
+from backstory.errors import BackstoryError, SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.agents import Agents
 from backstory.helpdesk.attachments import Attachments
@@ -49,6 +49,7 @@ from backstory.live.hub import Hub
 from backstory.model.mail import Sender
 from backstory.observe import Metrics
 from backstory.store.base import Store
+from backstory.store.copying import end_copying
 from backstory.store.sqlite_database import Ownership
 from backstory.timeline.facets import SourcesHeard
 from backstory.timeline.read import Timeline
@@ -175,6 +176,12 @@ class Server:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        try:
+            await end_copying(self.services.store.records)
+        except (
+            BackstoryError
+        ) as error:  # the database has just gone; when it is back, this is served all the same
+            log.warning("copy_not_ended", error=str(error))
         await self.services.store.start(self.services.hub.notify_commit)
         for worker in self._workers:
             worker.start()

@@ -551,8 +551,11 @@ def copy_command(source_url: str, target_url: str, source_log: str, target_log: 
 
     source = read_settings(database=source_url, activity_log=source_log)
     target = read_settings(database=target_url, activity_log=target_log)
-    with progress_bar("Copying", None) as show:
-        sums = asyncio.run(copy_installation(source, target, show))
+    try:
+        with progress_bar("Copying", None) as show:
+            sums = asyncio.run(copy_installation(source, target, show))
+    except KeyboardInterrupt:
+        raise OperatorError("stopped; begin it again, and it goes on where it was") from None
     if sums is None:
         click.echo(
             "Caught up, but the old one is still being served: stop it, and run this once more.", err=True

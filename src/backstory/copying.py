@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from backstory.config import PostgresUrl, Settings
 from backstory.errors import StorageError
@@ -26,9 +27,13 @@ async def copy_installation(source: Settings, target: Settings, show: Show) -> l
     Raises:
         StorageError: one of them cannot be used, or the target is being served or no copy of the source.
     """
-    if source.database == target.database and source.activity_log == target.activity_log:
+    places = [
+        each.database.resolve() if isinstance(each.database, Path) else each.database
+        for each in (source, target)
+    ]
+    if places[0] == places[1] and source.activity_log == target.activity_log:
         raise StorageError("source and target are the same")
-    if source.database == target.database:
+    if places[0] == places[1]:
         raise StorageError(
             "source and target are in the same database: the log moves only with everything else, so name a second,"
             " empty database as the target"

@@ -96,6 +96,12 @@ def test_there_and_back(installation: Installation, postgres: PostgresServer, tm
             assert answer.headers["X-Stream-Position"].partition("-")[0] == position.partition("-")[0]
     finally:
         moved.kill()
+    again = copy(server.database_url, there)  # it would take away what came since
+    assert (again.returncode, "nobody has served since" in again.stderr) == (1, True), (
+        again.stdout + again.stderr
+    )
+    found = moved.cli("contacts", "export").stdout
+    assert "new@example.com" in found
 
 
 @pytest.mark.slow
@@ -136,6 +142,8 @@ def test_what_is_no_copy_is_left_alone(installation: Installation, postgres_url:
     other = Installation(tmp_path / "other")
     assert "is not empty" in copy(installation.database_url, other.database_url).stderr
     assert "are the same" in copy(postgres_url, postgres_url).stderr
+    aside = f"sqlite:///{tmp_path}/other/../other/backstory.db"
+    assert "are the same" in copy(other.database_url, aside).stderr
     beside = copy(postgres_url, postgres_url, "--to-log", "cassandra://127.0.0.1/log")
     assert "second, empty database" in " ".join(beside.stderr.split())
     logs = [f"cassandra://127.0.0.1/log?installation={name}" for name in ("old", "new")]

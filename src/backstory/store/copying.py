@@ -111,6 +111,7 @@ class LogCopy(Protocol):
         """Take on a generation, so that live streams go on; and give out no position up to the state's newest."""
 
 
+_COPYING = "copying"
 _log = sa.MetaData()
 _activities = sa.Table(
     "activities",
@@ -254,6 +255,31 @@ class RelationalLogCopy:
                 )
 
         await self._records.write(work)
+
+
+# Whose copy is under way into an installation is noted beside its records, on every engine: only such a one, which
+# nobody has served meanwhile, may be brought up to date, for what its source does not have is taken away.
+
+
+async def note_copying(records: Records, generation: str) -> None:
+    """Note that a copy of the installation with this generation is under way."""
+
+    def work(transaction: RecordsTransaction) -> None:
+        transaction.records.execute(_state.delete().where(_state.c.name == _COPYING))
+        transaction.records.execute(_state.insert().values(name=_COPYING, value=generation))
+
+    await records.write(work)
+
+
+async def copied_generation(records: Records) -> str | None:
+    """Of which installation a copy is under way; None where none is."""
+    return await records.read(lambda c: c.scalar(sa.select(_state.c.value).where(_state.c.name == _COPYING)))
+
+
+async def end_copying(records: Records) -> None:
+    """The copy is served from now on."""
+    if await copied_generation(records) is not None:
+        await records.write(lambda t: t.records.execute(_state.delete().where(_state.c.name == _COPYING)))
 
 
 def _insert_new(

@@ -18,7 +18,15 @@ from backstory.errors import StorageError, Unavailable
 from backstory.model.ids import Position
 from backstory.model.moment import now
 from backstory.store.base import Records, RecordsTransaction
-from backstory.store.copying import EVERYTHING, PIECE, LogCopy, read_numbers, write_numbers
+from backstory.store.copying import (
+    EVERYTHING,
+    PIECE,
+    LogCopy,
+    copied_generation,
+    note_copying,
+    read_numbers,
+    write_numbers,
+)
 from backstory.store.postgres_database import explain
 from backstory.store.records.tables import metadata
 
@@ -82,16 +90,18 @@ class Move:
             StorageError: there is something in it that is no copy of this source.
         """
         ours, theirs = await self._source.log.state(), await self._target.log.state()
-        if theirs.generation == ours.generation:
+        if await copied_generation(self._target.records) == ours.generation:
             return
         contacts = metadata.tables["contacts"]
         there = await self._target.records.read(
             lambda c: c.scalar(sa.select(sa.func.count()).select_from(contacts))
         )
         if theirs.last or there:
-            raise StorageError("the target is not empty, and no copy of this source: give it an empty one")
+            raise StorageError(
+                "the target is not empty, and no copy of this source that nobody has served since: give it an empty one"
+            )
         # From now on it is known whose copy it is, however early this is stopped.
-        await self._target.log.adopt(ours)
+        await note_copying(self._target.records, ours.generation)
 
     async def run_pass(self, *, served: bool) -> int:
         """Copy what is missing; how many rows were written.
