@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -229,7 +229,8 @@ async def import_file(
     `show` is called with the bytes done and a note.
 
     Raises:
-        OperatorError: it was cut off, because the storage takes nothing any more; it says behind which line.
+        OperatorError: it was stopped (Ctrl-C) or cut off, because the storage takes nothing any more; it says behind
+            which line.
     """
     name = None if file == "-" else _name_of(Path(file))
     numbered = None if store.atomic else await _numbered(store, name, again=again)
@@ -240,14 +241,16 @@ async def import_file(
         noted = set()
     importer = _Importer(store, rejected, name, phone_region, noted, numbered)
     line = start.line if start else 0
+    then = "start it again, and it goes on there" if name else "send the lines behind it again"
     with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:  # noqa: ASYNC230 - a tool, no server
         try:
             for group, done in _groups(stream, start):
-                await importer.publish(group)
+                stopped = await _finish(importer.publish(group))
                 line = group[-1].number
+                if stopped:
+                    raise OperatorError(f"the import was stopped behind line {line:,}: {then}.")
                 show(done, f"{importer.published:,} imported, {importer.rejected:,} refused")
         except Unavailable as error:
-            then = "start it again, and it goes on there" if name else "send the lines behind it again"
             raise OperatorError(
                 f"the import was cut off behind line {line:,}: {error} Then {then}."
             ) from error
@@ -256,6 +259,17 @@ async def import_file(
     return Summary(
         importer.published, importer.duplicates, importer.rejected, start.line if start else 0, rejected
     )
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> bool:
+    """Do some work to its end, whether or not Ctrl-C comes meanwhile; whether it came."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        return True
+    return False
 
 
 async def _numbered(store: Store, name: str | None, *, again: bool) -> str:

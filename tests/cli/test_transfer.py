@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -163,6 +165,35 @@ def test_an_import_that_was_killed_goes_on_without_losing_or_doubling(
     rejected = (tmp_path / "in.ndjson.rejected.ndjson").read_text().splitlines()
     assert [json.loads(line)["line"] for line in rejected] == list(range(bad_every, count + 1, bad_every))
     check_sound(installation.database)
+
+
+def test_an_import_that_is_stopped_says_where_and_goes_on_there(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Ctrl-C: what it is at is finished, so that the line which it names is where the next one goes on."""
+    count = 16_000
+    file = write_lines(tmp_path / "in.ndjson", requests(count))
+    # What a shell has in its background ignores Ctrl-C, and so does what that starts: tests may be there.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "from backstory.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "import", str(file)],
+        env=installation.environment(),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(partial(has_more, installation.database, 1_000), seconds=30, what="some lines")
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (stopped,) = re.findall(r"stopped behind line ([\d,]+): start it again", told)
+    line = int(stopped.replace(",", ""))
+    assert sorted(lines_stored(installation.database)) == sorted(f"line-{n}" for n in range(1, line + 1))
+    assert 1_000 < line < count
+    done = installation.cli("import", str(file))
+    assert f"Went on behind line {stopped}." in done.stderr
+    assert sorted(lines_stored(installation.database)) == sorted(f"line-{n}" for n in range(1, count + 1))
 
 
 def test_an_import_beside_a_server(server: Installation, tmp_path: Path) -> None:
