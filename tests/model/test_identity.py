@@ -230,6 +230,9 @@ def test_what_may_be_sent_has_a_key_in_every_region(text: str, region: str | Non
         "o'brien+tag@mail.example.co.uk",
         "用户@例子.公司",
         '"quoted@local"@example.com',
+        r'"with\"quote@"@example.com',
+        'first."second@third".fourth@example.com',
+        "!#$%&'*+/=?^_`{|}~-@example.com",
         "a@[192.168.0.1]",
     ],
 )
@@ -239,7 +242,12 @@ def test_emails(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "@", "a@", "@b", "rachel", "rachel example.com", "a b@c", "a@b c", "a\n@b", "a@b\x01", "a\u00a0b@c"],
+    [
+        *("", "@", "a@", "@b", "rachel", "rachel example.com", "a b@c", "a@b c", "a\n@b", "a@b\x01"),
+        *("a\u00a0b@c", "a@@b.example", "a@b@c.example", "@a@b.example"),
+        *('"a"@"b@c.example', 'a"b@c.example', '"a@b.example'),
+        '""' * 120 + "@",  # and that at once
+    ],
 )
 def test_no_emails(text: str) -> None:
     assert not is_email(text)

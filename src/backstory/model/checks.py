@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from backstory.errors import Code, Fault
 from backstory.model.form import FormText, Upload
-from backstory.model.identity import is_email, is_phone
+from backstory.model.identity import EMAIL, is_email, is_phone
 from backstory.model.json_text import Number, shorten
 from backstory.model.moment import ACCEPTED_FORMS, parse_moment
 
@@ -22,7 +22,7 @@ MAX_UNKNOWN = 20
 """So many unknown fields of one object are named, the rest are counted: a fault must not be larger than its cause."""
 
 HIGHEST_ID = 2**63 - 1
-EMAIL_PATTERN = r"^\s*([^\s\u0000-\u001f]+@[^\s@\u0000-\u001f]+)?\s*$"
+EMAIL_PATTERN = rf"^\s*({EMAIL})?\s*$"
 PHONE_PATTERN = r"[0-9]|^\s*$"
 DATE_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 

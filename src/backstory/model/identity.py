@@ -43,7 +43,10 @@ class Identifier(NamedTuple):
     field: str
 
 
-_EMAIL = re.compile(r"[^\s\x00-\x1f]+@[^\s\x00-\x1f@]+")
+EMAIL = r'(?:"(?:\\[^\s\u0000-\u001f]|[^"\\\s\u0000-\u001f])*"|[^"@\s\u0000-\u001f])+@[^@\s\u0000-\u001f]+'
+"""What is an email address, as a regular expression for Python and for JSON Schema."""
+
+_EMAIL = re.compile(EMAIL)
 _PUNCTUATION = re.compile(r"[^\w+]|_")
 
 
@@ -104,7 +107,11 @@ def phone_key(number: str, region: str | None = None) -> str:
 
 
 def is_email(text: str) -> bool:
-    """Whether a text can be an email address: something, an @, something without another, and no white space."""
+    """Whether a text can be an email address: something, an @, something, and no white space.
+
+    No legal address without white space is refused: another @, or a ", stands in a local part that is quoted, or
+    nowhere (RFC 5322).
+    """
     return _EMAIL.fullmatch(text.strip()) is not None
 
 
