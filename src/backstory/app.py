@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -209,6 +210,11 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._backstory = server
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. Uvicorn would raise the signal again in the end; who was asked to stop, and did, has not failed."""
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
+
     async def shutdown(self, sockets: Any = None) -> None:
         await self._backstory.services.hub.close()
         await super().shutdown(sockets)
@@ -290,5 +296,4 @@ def serve(settings: Settings) -> None:
         backlog=4096,
     )
     calm_collector()
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is done: Ctrl-C is no failure
-        _Uvicorn(config, server).run(sockets)
+    _Uvicorn(config, server).run(sockets)
