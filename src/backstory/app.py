@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 from backstory.collector import calm_collector
 from backstory.committer import committer
 from backstory.config import PostgresUrl, Settings
-from backstory.errors import BackstoryError, SettingError
+from backstory.errors import BackstoryError, RequestError, SettingError
 from backstory.helpdesk.access import Authenticator
 from backstory.helpdesk.agents import Agents
 from backstory.helpdesk.attachments import Attachments
@@ -42,6 +42,7 @@ from backstory.http.body import Receive
 from backstory.http.dispatch import Dispatcher, Send
 from backstory.http.manual import write_documentation
 from backstory.http.message import Scope
+from backstory.http.protocol import HttpProtocol
 from backstory.http.routes import METRICS, ROUTES
 from backstory.http.services import Services
 from backstory.indexer import indexer
@@ -175,6 +176,10 @@ class Server:
         else:
             raise ValueError(f"{scope['type']} is not served")
 
+    def refuse(self, error: RequestError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """See `Refuser.refuse`."""
+        return self._dispatch.refuse(error)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
@@ -284,7 +289,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         server,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

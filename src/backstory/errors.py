@@ -2,6 +2,7 @@
 
     BackstoryError
     ├── RequestError                 answered as {"code", "message"}
+    │   ├── InvalidRequest           400 invalid_request
     │   ├── InvalidJson              400 invalid_json
     │   ├── NoContentRequired        400 no_content_required
     │   ├── InvalidCredentials       401 invalid_credentials
@@ -92,6 +93,12 @@ class RequestError(BackstoryError):
         super().__init__(message)
         self.message = message
         self.headers = headers or {}
+
+
+class InvalidRequest(RequestError):
+    """What was sent is no HTTP request that can be read."""
+
+    status, code = 400, "invalid_request"
 
 
 class InvalidJson(RequestError):
@@ -203,6 +210,7 @@ class StorageError(OperatorError):
 
 
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (
+    InvalidRequest,
     InvalidJson,
     NoContentRequired,
     InvalidCredentials,

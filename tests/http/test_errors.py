@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ import pytest
 
 from backstory.model.checks import MAX_UNKNOWN
 from tests.http.test_publish import email, publish
-from tests.http.wire import ACTIVITIES, BATCH
+from tests.http.wire import ACTIVITIES, BATCH, RawConnection, basic
 from tests.support import FINDS_WORDS, Installation, publish_request
 
 pytestmark = pytest.mark.every_engine(cluster=False)  # refusals come before the log
@@ -126,6 +127,57 @@ def test_405_names_what_is_possible(api: httpx.Client) -> None:
     answer = api.put(ACTIVITIES)
     check_request_fault(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, POST"
+
+
+@pytest.mark.engine_neutral
+def test_a_verb_that_there_is_nowhere(shared_server: Installation) -> None:
+    """Nobody is asked for a key: it cannot be read so far."""
+    for path in ("/api/v2/contacts", "/healthz", "/nowhere"):
+        answer = httpx.request("FOO", f"{shared_server.url}{path}")
+        check_request_fault(answer, 405, "method_not_allowed")
+        assert answer.headers["Allow"] == "DELETE, GET, POST, PUT"
+        assert answer.headers["Connection"] == "close"
+    assert httpx.request("PROPFIND", f"{shared_server.url}/api/v2/contacts").status_code == 401
+
+
+@pytest.mark.engine_neutral
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"GET /api/v2/contacts HTTP/x\r\n\r\n", "HTTP/1.1"),
+        (b"GET /api/v2/contacts?email=a b HTTP/1.1\r\n\r\n", "HTTP/1.1"),
+        (b"GET /api/v2/contacts?email=\xc3\xbc HTTP/1.1\r\n\r\n", "percent-encode"),
+        (b"GET /api/v2/contacts HTTP/1.1\r\nno colon\r\n\r\n", "header"),
+        (b"GET /api/v2/contacts/\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n", "percent-encode"),
+        (b"POST /api/v2/contacts HTTP/1.1\r\nContent-Length: ten\r\n\r\n", "Content-Length"),
+        (
+            b"POST /api/v2/contact-activities HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+            b"Authorization: %(key)s\r\n\r\nzz\r\n",
+            "chunk",
+        ),
+    ],
+)
+def test_what_is_no_http_is_told_as_every_fault(shared_server: Installation, sent: bytes, told: str) -> None:
+    with RawConnection(shared_server.url) as connection:
+        connection.send(sent.replace(b"%(key)s", basic(shared_server.admin_key).encode()))
+        raw = connection.answer()
+        answer = httpx.Response(raw.status, headers=raw.headers, content=raw.body)
+        check_request_fault(answer, 400, "invalid_request")
+        assert told in answer.json()["message"]
+        assert connection.read_all() == b"", "the connection ends"
+
+
+@pytest.mark.engine_neutral
+def test_what_follows_a_request_does_not_take_its_answer(shared_server: Installation) -> None:
+    """Who was told 400 for what is stored would send it again, or never."""
+    body = json.dumps(publish_request(contact={"email": email()})).encode()
+    with RawConnection(shared_server.url) as connection:
+        head = f"POST {ACTIVITIES} HTTP/1.1\r\nAuthorization: {basic(shared_server.source_key)}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.send(head.encode() + body + b"this is not HTTP\r\n\r\n")
+        answer = connection.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert connection.read_all() == b""
 
 
 def test_head_answers_as_get_would_without_a_body(shared_server: Installation, api: httpx.Client) -> None:

@@ -17,6 +17,7 @@ from backstory.errors import (
     NotAcceptable,
     NotFound,
     RateLimitExceeded,
+    RequestError,
 )
 from backstory.http.body import ClientGoneError, Receive, check_type, read_body, refuse_body
 from backstory.http.errors import error_response, is_foreseen
@@ -138,6 +139,14 @@ class Dispatcher:
         self._log(request, route_path, response)
         await _send(request, response, receive, send)
 
+    def refuse(self, error: RequestError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """The answer to what could not be read as a request: status, headers, body. Counted and logged as any other."""
+        request = Request({"method": "-", "path": "", "headers": []}, _request_id(self._random.take(16)))
+        response = error_response(error)
+        self._count("-", request.method, response.status)
+        self._log(request, "-", response)
+        return response.status, _headers(request, response), response.body
+
     async def _authenticate(self, request: Request) -> Principal | None:
         """Who is asking. Everything below /api/v2 needs a key, also what does not exist there."""
         if not request.path.startswith(f"{API}/"):
@@ -230,7 +239,7 @@ async def _read(request: Request, route: Route, receive: Receive) -> None:
             request.body = b"{}" if route.body.optional and not body else body
 
 
-async def _send(request: Request, response: Response, receive: Receive, send: Send) -> None:
+def _headers(request: Request, response: Response) -> list[tuple[bytes, bytes]]:
     if request.allowance is None:
         headers = [*_UNLIMITED_HEADERS, (b"x-request-id", request.id.encode())]
     else:
@@ -241,9 +250,14 @@ async def _send(request: Request, response: Response, receive: Receive, send: Se
     headers.extend(
         (name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()
     )
+    if response.stream is None and response.status != 204:
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    return headers
+
+
+async def _send(request: Request, response: Response, receive: Receive, send: Send) -> None:
+    headers = _headers(request, response)
     if response.stream is None:
-        if response.status != 204:
-            headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         # The server leaves the body out for HEAD.
         await send({"type": "http.response.body", "body": response.body})

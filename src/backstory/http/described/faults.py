@@ -20,12 +20,14 @@ CODES: dict[Code, str] = {
 """What each code of a field means."""
 
 REQUEST_CODES: dict[str, str] = {
+    "invalid_request": "What was sent cannot be read as HTTP/1.1: its first line, a header, or a chunk of its body.",
     "invalid_json": "The body is not JSON: a syntax error, not UTF-8, a duplicate key, a lone surrogate.",
     "no_content_required": "A body where none belongs.",
     "invalid_credentials": "No key, or not one of ours: unknown, revoked, expired.",
     "access_denied": "A valid key that may not do this.",
     "not_found": "There is no such address or id.",
-    "method_not_allowed": "The address exists, with other verbs; `Allow` lists them.",
+    "method_not_allowed": "The address exists, with other verbs; `Allow` lists them. Or it is a verb that is nowhere "
+    "possible.",
     "not_acceptable": "The Accept header allows nothing that is answered here.",
     "request_timeout": "The body did not arrive within 30 seconds.",
     "request_too_large": "The body is over this route's limit.",
