@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,4 +223,109 @@ def test_the_indexer_ends_with_its_owner_however_that_ends(installation: Install
     server.kill()
     for module in ("backstory.committer", "backstory.indexer"):
         wait_until(lambda module=module: not processes(module, server.database), what=f"the end of {module}")  # type: ignore[misc]
+    check_index(server.database)
+
+
+@contextmanager
+def unreadable(server: Installation) -> Iterator[None]:
+    """The server's process cannot read the index's file: each read is answered as by a disk with a broken place."""
+    strace = shutil.which("strace")
+    if strace is None:
+        assert os.environ.get("CI") != "true", "strace is needed: apt install strace"
+        pytest.skip("strace is not installed")
+    assert server.process is not None
+    faults = ("--inject=pread64:error=EIO", f"--trace-path={search_file(server.database)}")
+    trace = server.directory / "trace"
+    with trace.open("w") as output:
+        tracer = subprocess.Popen([strace, "-f", "-p", str(server.process.pid), *faults], stderr=output)
+    try:
+        wait_until(lambda: "attached" in trace.read_text(), what="the tracer")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(timeout=30)
+    assert "EIO" in trace.read_text(), "it was read, and in vain"
+
+
+@pytest.mark.parametrize("meets", ["find", "words of a contact", "deletion", "metrics"])
+def test_an_index_that_cannot_be_read_is_begun_again(installation: Installation, meets: str) -> None:
+    """Nothing fails but what needs it, and that finds nothing for a moment."""
+    server = installation.start()
+    with server.client() as api:
+        ids = publish_some(api, range(30))
+        wait_until(index_follows(api), what="the index")
+        contact = api.get(f"{ACTIVITIES}/{ids[0]}").json()["contact_id"]
+    server.stop()  # so that nothing of it is in a cache
+    with server.start().client() as api:
+        timeline = f"/api/v2/contacts/{contact}/activities"
+        with unreadable(server):
+            if meets == "find":
+                assert find(api, name="Event 0") == []
+            elif meets == "words of a contact":
+                assert [each["id"] for each in api.get(timeline, params={"q": "n7"}).json()] == [ids[7]]
+            elif meets == "deletion":
+                delete(api, ids.pop())
+            else:
+                assert metric(api, "backstory_index_lag_seconds") > 0
+            assert api.get(timeline).status_code == 200
+            ids.append(publish(api, publish_request(context={"Note": WORD}))["id"])
+        wait_until(lambda: metric(api, "backstory_index_renewals"), what="another index")
+        wait_until(index_follows(api), what="the index")
+        assert found(api, q=WORD) == set(ids)
+        assert server.log_text().count("search_file_damaged") == 1
+    server.stop()
+    check_index(server.database)
+
+
+@pytest.mark.parametrize("size", [0, 100, 0.5])
+def test_an_index_that_was_cut_short_while_serving(server: Installation, size: float) -> None:
+    search = search_file(server.database)
+    with server.client() as api:
+        ids = publish_some(api, range(300))
+        wait_until(index_follows(api), what="the index")
+        os.truncate(search, int(size if size >= 1 or not size else search.stat().st_size * size))
+        Path(f"{search}-wal").unlink()
+        assert len(api.get(ACTIVITIES.replace("contact-activities", "contacts/3/activities")).json()) == 30
+        delete(api, ids.pop())
+        ids += publish_some(api, range(300, 310))
+        wait_until(lambda: found(api, q="n305"), what="what was published behind it")
+        wait_until(lambda: found(api, name="Event 0"), what="what was there before")
+        delete(api, ids.pop())
+    server.stop()
+    server.start().stop()
+
+
+def test_a_folder_in_the_place_of_the_index(installation: Installation) -> None:
+    """There can be none, and nobody waits for it: not the server's start, not a committer that comes back."""
+    search = search_file(installation.database)
+    server = installation.start()
+    with server.client() as api:
+        ids = publish_some(api, range(20))
+        wait_until(index_follows(api), what="the index")
+        contact = api.get(f"{ACTIVITIES}/{ids[0]}").json()["contact_id"]
+    server.stop()
+    search.unlink()
+    (search / "something").mkdir(parents=True)
+    with server.start().client() as api:
+        timeline = f"/api/v2/contacts/{contact}/activities"
+        for _ in range(2):
+            ids.append(publish(api, publish_request())["id"])
+            delete(api, ids.pop())
+            assert [each["id"] for each in api.get(timeline, params={"q": "n7"}).json()] == [ids[7]]
+            assert found(api, q=WORD) == set()
+            assert metric(api, "backstory_index_lag_seconds") > 0
+            (committer,) = processes("backstory.committer", server.database)
+            os.kill(committer, signal.SIGKILL)
+            wait_until(
+                lambda: api.post(ACTIVITIES, json=publish_request(id="again")).status_code == 200,
+                what="another committer",
+            )
+        assert "index_not_renewed" in server.log_text()
+        assert "Traceback" not in server.log_text()
+    server.stop()
+    shutil.rmtree(search)
+    with server.start().client() as api:
+        wait_until(index_follows(api), what="the index")
+        assert found(api, q=WORD) == set(ids)
+    server.stop()
     check_index(server.database)

@@ -271,7 +271,8 @@ def read_page(
     if filters.words:
         theirs = " OR ".join(f'"{contact_token(home.hex())}"' for home in homes)
         matches: list[Position] | None = None
-        with suppress(NoIndex):  # then they are met by walking, as where they are too many
+        # Where the index cannot be asked they are met by walking, as where they are too many.
+        with suppress(NoIndex, sqlite3.OperationalError):
             matches = search.read(raw, lambda: _word_matches(raw, f"({theirs}) AND {_all_tokens(filters)}"))
         if matches is not None:
             return _sorted_page(raw, matches, filters, after, limit)

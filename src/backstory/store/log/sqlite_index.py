@@ -227,7 +227,11 @@ class Keeper:
             return
         self._renew_from = time.monotonic() + RENEW_SECONDS
         with begin():
-            self._search.renew(generation_of(raw), there)
+            try:
+                self._search.renew(generation_of(raw), there)
+            except (OSError, sqlite3.Error) as error:
+                log.error("index_not_renewed", file=str(self._search.path), error=str(error))
+                return
         log.warning("index_renewed", reason="it was gone" if there is None else "it was damaged")
 
     def _keep_indexer(self, raw: sqlite3.Connection) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -125,9 +126,12 @@ def _drop_entries(raw: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error says that a file is no sound database, or lacks what it was made with."""
+    """Whether an error says that a file is no sound database, cannot be read, or lacks what it was made with.
+
+    The driver does not tell an I/O error of reading from one of writing. A full disk is neither.
+    """
     code = getattr(error, "sqlite_errorcode", 0)  # the driver's own errors have none
-    damaged = code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    damaged = code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR)
     return damaged or "no such table" in str(error)
 
 
@@ -175,13 +179,22 @@ class SearchFile:
         self._renewals = 0
 
     def prepare(self, raw: sqlite3.Connection, *, owned: bool) -> None:
-        """Have an index for a log that is open; who owns that throws away one that does not belong to it."""
+        """Have an index for a log that is open; who owns that throws away one that does not belong to it.
+
+        Where there can be none now, the log is served without: who keeps the index tries again.
+        """
         generation, there = generation_of(raw), self._there()
         if there is None or (owned and not self._belongs_to(generation)):
-            if there is not None:
-                log.info("index_renewed", reason="it did not belong to the database", rules=INDEX_RULES)
             with transaction(raw):
-                self.renew(generation, there)
+                try:
+                    self.renew(generation, there)
+                except (OSError, sqlite3.Error) as error:
+                    log.error("index_not_renewed", file=str(self.path), error=str(error))
+                    if there is not None:
+                        self._mark()  # another database's may not be asked
+                else:
+                    if there is not None:
+                        log.info("index_renewed", reason="it did not fit the database", rules=INDEX_RULES)
         self._seen = self._there()
 
     def _belongs_to(self, generation: str) -> bool:
@@ -190,10 +203,9 @@ class SearchFile:
         try:
             with opening(self.path.parent), closing(open_file(self.path)) as connection:
                 return belongs_to(connection, generation)
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                return False
-            raise
+        except sqlite3.DatabaseError as error:  # also one that this user may not read, or a folder
+            log.error("search_file_unreadable", file=str(self.path), error=str(error))
+            return False
 
     def renew(self, generation: str, there: Inode | None) -> None:
         """Put an empty index in the place of the one that was met, in a transaction of the log.
@@ -207,10 +219,13 @@ class SearchFile:
                 return  # another process did it
             for suffix in ("", "-wal", "-shm"):  # of one that was cut off
                 Path(f"{fresh}{suffix}").unlink(missing_ok=True)
-            with closing(self._connect(fresh)) as connection, transaction(connection):
-                _create(connection, generation)
+            with closing(self._connect(fresh)) as connection:
+                switch_to_wal(connection)
+                with transaction(connection):
+                    _create(connection, generation)
             if there is not None:
-                os.truncate(self.path, 0)
+                with suppress(OSError):  # it cannot be written: it goes all the same
+                    os.truncate(self.path, 0)
             for suffix in ("-wal", "-shm"):
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
             fresh.replace(self.path)
@@ -231,8 +246,11 @@ class SearchFile:
 
     def look(self) -> tuple[Inode | None, bool]:
         """Which file is there, and whether it can be used."""
-        inode = self._there()
-        return inode, inode is not None and not self._damaged.exists()
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None, False
+        return found.st_ino, stat.S_ISREG(found.st_mode) and not self._damaged.exists()
 
     def _usable(self) -> Inode:
         inode, usable = self.look()
@@ -246,10 +264,13 @@ class SearchFile:
             return False
         if self._there() == inode and not self._damaged.exists():
             log.error("search_file_damaged", error=str(error))
-            with opening(self.path.parent) as folder:
-                self._damaged.touch(mode=0o600)
-                os.fsync(folder)
+            self._mark()
         return True
+
+    def _mark(self) -> None:
+        with opening(self.path.parent) as folder:
+            self._damaged.touch(mode=0o600)
+            os.fsync(folder)
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the connection that writes the index.
@@ -277,7 +298,6 @@ class SearchFile:
     def _connect(self, path: Path) -> sqlite3.Connection:
         connection = open_file(path)
         try:
-            switch_to_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'NORMAL' if self._indexing else 'FULL'}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # The indexer does it: behind a deletion publishers would wait.
@@ -342,7 +362,7 @@ class SearchFile:
         """Seconds since the oldest activity that is not indexed yet arrived; 0 where all are."""
         try:
             indexed = self.read(reader, lambda: watermark(reader))
-        except NoIndex:
+        except (NoIndex, sqlite3.DatabaseError):  # whatever it is, the other metrics are told
             indexed = 0
         position = oldest_missing(reader, indexed)
         return 0.0 if position is None else seconds_since(position)
