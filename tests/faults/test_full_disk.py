@@ -130,6 +130,63 @@ def test_readiness_tells_of_a_full_disk(small_disk: Path) -> None:
         server.kill()
 
 
+@pytest.mark.parametrize("full", ["attachments", "temporary files"])
+def test_files_that_a_full_disk_cannot_take(installation: Installation, small_disk: Path, full: str) -> None:
+    setting = "BACKSTORY_ATTACHMENTS" if full == "attachments" else "TMPDIR"
+    server = installation.start(**{setting: str(small_disk)})
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 9 * MEBI)
+    ticket = {"subject": "Help", "description": "please", "email": email()}
+    large = {"attachments[]": ("large.bin", os.urandom(5 * MEBI))}
+    with server.client() as client:
+
+        def open_ticket() -> httpx.Response:
+            return client.post("/api/v2/tickets", data=ticket, files=large)
+
+        for _ in range(3):
+            check_refusal(open_ticket())
+        assert [path for path in small_disk.rglob("*") if path.is_file()] == [ballast], "nothing is left"
+        assert client.post("/api/v2/tickets", json=ticket).status_code == 201, "without a file it goes"
+        ballast.unlink()
+        (attached,) = open_ticket().raise_for_status().json()["attachments"]
+        assert httpx.get(attached["attachment_url"]).content == large["attachments[]"][1]
+        assert len(client.get("/api/v2/tickets").json()) == 2
+    assert "Traceback" not in server.log_text()
+
+
+def test_deleting_on_a_full_disk(small_disk: Path) -> None:
+    """It goes, or it is refused and nothing of it has happened; the search index agrees."""
+    installation = Installation(small_disk)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 6 * MEBI)
+    server = installation.start()
+    try:
+        with server.client() as client:
+            first = client.post(ACTIVITIES, json=publish_request(id=unique("evt"))).json()
+            wait_until(partial(find, client, ref=first["external_id"]), what="the index")
+            fill_until_refused(client)
+            with (small_disk / "rest").open("wb", buffering=0) as rest:
+                rest.write(b"x" * shutil.disk_usage(small_disk).free)
+            path = f"{ACTIVITIES}/{first['id']}"
+            answer = client.delete(path)
+            if answer.status_code != 204:
+                check_refusal(answer)
+                assert client.get(path).status_code == 200
+            assert httpx.get(f"{server.url}/metrics").status_code == 200
+            ballast.unlink()
+            if answer.status_code != 204:
+                wait_until(lambda: client.delete(path).status_code == 204, what="the deletion")
+            assert client.get(path).status_code == 404
+            after = client.post(ACTIVITIES, json=publish_request(id=unique("evt"))).json()
+            wait_until(partial(find, client, ref=after["external_id"]), what="the index")
+            assert find(client, ref=first["external_id"]) == []
+        server.stop()
+        check_sound(installation.database)
+        assert "Traceback" not in server.log_text()
+    finally:
+        server.kill()
+
+
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
+import structlog
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from backstory.errors import Code, Fault, FieldErrors, InvalidJson
+from backstory.errors import Code, Fault, FieldErrors, InvalidJson, Unavailable
 from backstory.http.body import BodyRule, Receive, feed_body, too_large
 from backstory.model.form import FormText, Upload
 from backstory.model.json_text import shorten
@@ -26,6 +28,8 @@ _KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _INNER = re.compile(r"\[([^\[\]]*)\]")
 _EXTENDED_NAME = re.compile(r"filename\*\s*=\s*utf-8'[^']*'([^;]+)", re.IGNORECASE)
 
+log = structlog.get_logger(__name__)
+
 
 class Form:
     """What a form holds: `tree` is as JSON would be, with `FormText` for texts and `Upload` for files."""
@@ -37,7 +41,8 @@ class Form:
     def close(self) -> None:
         """Let go of the files."""
         for upload in self.uploads:
-            upload.content.close()
+            with suppress(OSError):  # a full disk does not take the rest of what nobody wants any more
+                upload.content.close()
 
 
 async def read_multipart(receive: Receive, headers: Mapping[bytes, bytes], rule: BodyRule) -> Form:
@@ -47,6 +52,7 @@ async def read_multipart(receive: Receive, headers: Mapping[bytes, bytes], rule:
         InvalidJson: it is not what its Content-Type says.
         FieldErrors: a field's name cannot be, or stands twice.
         RequestTooLarge, RequestTimeout, ClientGoneError: as `read_body`.
+        Unavailable: the disk of temporary files cannot take it.
     """
     _, options = parse_options_header(headers.get(b"content-type", b""))
     boundary = options.get(b"boundary", b"")
@@ -108,7 +114,11 @@ class _Reader:
         """Take the next piece of the body."""
         if self._preamble is not None:
             data = self._skip_preamble(self._preamble + data)
-        self._parser.write(data)
+        try:
+            self._parser.write(data)
+        except OSError as error:  # of the file that a part goes to
+            log.error("upload_not_taken", error=str(error))
+            raise Unavailable("The files cannot be taken now; nothing was kept.", retry_after=2) from error
 
     def _skip_preamble(self, data: bytes) -> bytes:
         """What there is from the first boundary on, which stands at the start of a line."""
