@@ -123,6 +123,21 @@ def test_a_batch_that_is_none(api: httpx.Client, body: Any, expected: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[{}]", '{"activities": [...]}'),
+        (b"1", '{"activities": [...]}'),
+        (b"{}\n{}", "application/x-ndjson"),
+    ],
+)
+def test_what_would_have_been_a_batch_is_told(api: httpx.Client, content: bytes, told: str) -> None:
+    answer = api.post(BATCH, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    (fault,) = answer.json().get("errors", [answer.json()])
+    assert told in fault["message"]
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"{", b'{"activities": [], "activities": []}', b"\xff", b"[" * 100_000]
 )
 def test_a_batch_that_is_not_json(api: httpx.Client, body: bytes) -> None:

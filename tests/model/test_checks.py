@@ -117,6 +117,7 @@ def test_good_json(check: Check, value: Any, taken: Any) -> None:
         (check_date, "28.2.2026", "x invalid_value"),
         (check_date, 20260228, "x datatype_mismatch"),
         (check_moment, "soon", "x invalid_value"),
+        (check_moment, 1767225600, "x datatype_mismatch"),
         (TAGS, "a", "x datatype_mismatch"),
         (TAGS, ["a", 1], "x.1 datatype_mismatch"),
         (TAGS, ["a", "b", "c", "d"], "x invalid_value"),

@@ -42,6 +42,7 @@ from backstory.ingest.admit import Arrival, admit
 from backstory.live.hub import Event, Signal
 from backstory.model.access import Right
 from backstory.model.activity import Deletion, Publication, Published
+from backstory.model.checks import mismatch
 from backstory.model.ids import ActivityId, parse_activity_id
 from backstory.model.json_text import parse_exact, shorten
 from backstory.model.page import encode_cursor
@@ -219,10 +220,13 @@ def _batch_refusal(body: bytes) -> BackstoryError:
     try:
         tree = parse_exact(body)
     except ValueError as error:
-        return InvalidJson(f"The body is not valid JSON: {error}.")
+        lines = f" One request a line is sent as {NDJSON_TYPE}." if "Extra data" in str(error) else ""
+        return InvalidJson(f"The body is not valid JSON: {error}.{lines}")
+    faults: list[Fault] = []
     if not isinstance(tree, dict):
-        return FieldErrors([Fault("body", "It should be an object.", Code.DATATYPE_MISMATCH)])
-    faults = [
+        mismatch(faults, "", tree, 'object, {"activities": [...]}')
+        return FieldErrors(faults)
+    faults += [
         Fault(name, "There is no such field; known here: activities.", Code.INVALID_FIELD)
         for name in tree
         if name != "activities"

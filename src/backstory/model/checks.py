@@ -356,7 +356,7 @@ check_date = Check(_read_date, {"type": "string", "pattern": DATE_PATTERN})
 
 def _read_moment(value: Any, path: str, faults: list[Fault]) -> int | None:
     if not isinstance(value, str) or isinstance(value, Number):
-        mismatch(faults, path, value, "string")
+        mismatch(faults, path, value, "string, such as 2026-03-14T09:26:53Z")
     elif value.strip():
         try:
             return parse_moment(value.strip())
