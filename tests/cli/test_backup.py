@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -44,6 +45,15 @@ def test_a_backup_under_load_is_whole(server: Installation, tmp_path: Path) -> N
     assert load.cut_off == []
     assert set(load.statuses) == {200}
     assert [path.name for path in tmp_path.glob("*copy.db*")] == ["copy.db"]
+    server.stop()
+    server.cli("restore", str(copy))
+    check_sound(server.database)
+    assert stored(server.database) == there
+    with server.start().client() as api:
+        for event in (min(before), max(before)):
+            found = wait_until(partial(find, api, ref=event), what="the index")
+            assert [each["id"] for each in found] == [before[event]]
+            assert publish(api, publish_request(id=event))["id"] == before[event], "known as before"
 
 
 def test_what_a_backup_refuses(installation: Installation, tmp_path: Path) -> None:
