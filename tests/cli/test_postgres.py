@@ -51,6 +51,22 @@ def test_what_is_wrong_is_named(postgres: PostgresServer) -> None:
     assert "lacks a right" in started(postgres.url(name, user="stranger", password="correct"))
 
 
+def test_a_log_that_is_elsewhere_is_not_begun_anew(postgres: PostgresServer, postgres_url: str) -> None:
+    name = postgres_url.rpartition("/")[2]
+    assert run_here("migrate", BACKSTORY_DATABASE=postgres_url).returncode == 0
+    postgres.sql("CREATE TABLE activity_outbox ()", name)  # as where a server ran with a cluster
+    assert "on a cluster: name that in BACKSTORY_ACTIVITY_LOG" in started(postgres_url)
+    postgres.sql("DROP TABLE activity_outbox", name)
+    postgres.sql(
+        "INSERT INTO activities (position, tail, contact_key, timestamp, source, name, actor_type, body, origin)"
+        " VALUES (1, 1, '\\x01', 1, 's', 'n', 'u', '{}', '{}')",
+        name,
+    )
+    cluster = f"cassandra://127.0.0.1:{free_port()}/log"
+    done = run_here("migrate", BACKSTORY_DATABASE=postgres_url, BACKSTORY_ACTIVITY_LOG=cluster)
+    assert "its activity log is in it" in " ".join(done.stderr.split())
+
+
 def test_a_replica_is_refused(postgres: PostgresServer) -> None:
     url = postgres.create_database()
     postgres.sql(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")

@@ -40,6 +40,7 @@ BEGIN
     PERFORM setval(format('%I', sequencename)::regclass, start_value, false)
        FROM pg_sequences WHERE schemaname = 'public';
     UPDATE log_state SET value = '0' WHERE name = 'indexed';
+    DROP TABLE IF EXISTS activity_outbox;
 END $$
 """
 

@@ -34,7 +34,7 @@ from backstory.store.log.cassandra import LANES, Appended, CassandraLog, Known
 from backstory.store.log.cassandra_session import read_address
 from backstory.store.log.postgres import LOCK
 from backstory.store.postgres import decide, resolve
-from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, sqlstate
+from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, Refusal, sqlstate
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.postgres_resolve import LOOK_UP, PlannedResolution, read_found, wanted
@@ -55,6 +55,11 @@ CREATE TABLE IF NOT EXISTS activity_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, noted bigint NOT NULL, event bytea NOT NULL
 )
 """
+_LOG_IS_HERE = Refusal(
+    "SELECT EXISTS (SELECT FROM activities)",
+    "its activity log is in it, and a cluster would hide it: leave BACKSTORY_ACTIVITY_LOG empty, or copy both into a"
+    " second, empty database ('backstory copy --to-log')",
+)
 _TAKE_LANE = f"""
 SELECT lane FROM generate_series(0, {LANES - 1}) AS lane WHERE pg_try_advisory_lock(4870020391872200000 + lane) LIMIT 1
 """  # noqa: S608 - the number is ours
@@ -101,7 +106,7 @@ class CassandraStore:
         """
         self.database.appender = self._note_events
         self.database.resolver = resolve
-        self.database.open()
+        self.database.open(_LOG_IS_HERE)
         self.database.prepare_alone(_CREATE_OUTBOX, self.log.open)
 
     async def start(self, arrived: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from backstory.model.page import Filters, Place
 from backstory.store.base import Bookmark, PublishResult, StoreStats, TimelineRead
 from backstory.store.log.postgres import APPEND, LOCK, Appender, PostgresLog
 from backstory.store.log.postgres_index import Follower
-from backstory.store.postgres_database import ATTEMPTS, RACED, UNKNOWN, PostgresDatabase, sqlstate
+from backstory.store.postgres_database import ATTEMPTS, RACED, UNKNOWN, PostgresDatabase, Refusal, sqlstate
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.postgres_resolve import (
@@ -42,6 +42,10 @@ OPTIMISTIC = 3
 """After so many lost races a group holds the log's lock while it is decided: then nobody is faster."""
 
 SEND_AGAIN = f"{UNKNOWN} Send it again; what has an id is never kept twice."
+_LOG_IS_ELSEWHERE = Refusal(  # what was published would go into another log, and nobody would be told
+    "SELECT to_regclass('activity_outbox') IS NOT NULL",
+    "its activity log is on a cluster: name that in BACKSTORY_ACTIVITY_LOG (of a copy: --from-log, --to-log)",
+)
 _NEW_IDS = "SELECT nextval('contacts_id_seq') FROM generate_series(1, $1::integer)"
 _PROVE = """
 INSERT INTO log_state SELECT 'ready', string_agg(md5(random()::text), '') FROM generate_series(1, $1::integer)
@@ -74,7 +78,7 @@ class PostgresStore:
         """Look whether the database can be used and bring it up to date (see `PostgresDatabase.open`)."""
         self.database.appender = self._append_events
         self.database.resolver = resolve
-        self.database.open()
+        self.database.open(_LOG_IS_ELSEWHERE)
 
     async def start(self, arrived: Callable[[], None]) -> None:
         """See `Store.start`."""

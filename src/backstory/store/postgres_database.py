@@ -110,6 +110,13 @@ class Transaction(NamedTuple):
     resolve: Callable[[Sought], Resolved]
 
 
+class Refusal(NamedTuple):
+    """A question whose answer "true" means that the database is not to be used so, and what is said then."""
+
+    question: str
+    message: str
+
+
 CANNOT = "The storage cannot take this now; nothing was kept. Send it again."
 UNKNOWN = "The storage went away before it answered: it is not known whether this was kept."
 
@@ -133,13 +140,13 @@ class PostgresDatabase:
         self.resolver: Callable[[sa.Connection, Sought], Resolved] = _refuse_to_resolve
         """How contacts are found and made. Set it before `open`."""
 
-    def open(self) -> None:
-        """Look whether the database can be used, and bring its schema up to date.
+    def open(self, refusal: Refusal) -> None:
+        """Look whether the database can be used, also by `refusal`, and bring its schema up to date.
 
         Raises:
             StorageError: it cannot be reached, is not ours to use, is too old, or newer than this program.
         """
-        run_apart(self._prepare())
+        run_apart(self._prepare(refusal))
 
     def prepare_alone(self, statement: str, work: Callable[[], None]) -> None:
         """Run a statement and some work while no other process does the same or migrates.
@@ -165,11 +172,12 @@ class PostgresDatabase:
 
         run_apart(run())
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, refusal: Refusal) -> None:
         try:
             async with asyncio.timeout(MIGRATION_SECONDS):
                 await self._examine()
                 await self._migrate()
+                await self._refuse(refusal)
         except (
             OSError,
             TimeoutError,
@@ -208,6 +216,14 @@ class PostgresDatabase:
             self.risks.append("synchronous_commit is off; Backstory's sessions turn it on")
         if fsync == "off":
             self.risks.append("fsync is off: a crash of the database's machine loses what was answered")
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        connection = await self._connect()
+        try:
+            if await connection.fetchval(refusal.question):
+                raise StorageError(f"{self.shown}: {refusal.message}")
+        finally:
+            await connection.close()
 
     async def _migrate(self) -> None:
         """Starts that meet wait for each other; a schema that is current costs one look."""
