@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from backstory.model.ids import ActivityId, first_position, new_contact_key
 from backstory.store import moving
-from backstory.store.base import Records
+from backstory.store.base import Records, RecordsTransaction
 from backstory.store.copying import KeptActivity, LogState, RelationalLogCopy
 from backstory.store.log.cassandra import CassandraLog
 from backstory.store.moving import Move, Side
+from backstory.store.records.tables import metadata
 from backstory.store.sqlite import SqliteStore
 from tests.store.support import NOON, kept_in, publish_one
 from tests.store.test_cassandra import copy_of
@@ -95,3 +96,33 @@ async def test_what_a_cluster_gets_behind_what_was_copied_is_copied_too(
     assert await kept_in(target.log) == [early, late]
     assert all(ours == theirs for ours, theirs in await move.compare())
     assert await new.log.get(ActivityId(early.position, early.tail)) is not None
+
+
+async def test_names_that_went_from_one_to_another_are_taken_over(
+    old: SqliteStore, new: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is unique: in whatever order the rows are written, one would meet the other's name of before."""
+    monkeypatch.setattr(moving, "PIECE", 2)
+    companies = metadata.tables["companies"]
+
+    async def rename(names: Mapping[int, str]) -> None:
+        def work(transaction: RecordsTransaction) -> None:
+            places = companies.c.id.in_(names)
+            transaction.records.execute(companies.update().where(places).values(name_key=companies.c.id))
+            for number, name in names.items():
+                given = companies.update().where(companies.c.id == number)
+                transaction.records.execute(given.values(name=name, name_key=name))
+
+        await old.records.write(work)
+
+    some = [
+        {"id": number, "name": name, "name_key": name, "created_at": NOON, "updated_at": NOON}
+        for number, name in enumerate("abcdef", 1)
+    ]
+    await old.records.write(lambda t: t.records.execute(companies.insert(), some))
+    move = Move(side(old), side(new), nothing)
+    await move.check_target()
+    await move.run_pass(served=True)
+    await rename({1: "f", 2: "c", 3: "b", 6: "new"})
+    await move.run_pass(served=False)
+    assert all(ours == theirs for ours, theirs in await move.compare())

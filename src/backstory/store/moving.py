@@ -7,6 +7,7 @@ again. The last pass is the one that finds nobody writing to the old installatio
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ class Move:
         theirs = {table: await self._digests(self._target.records, table) for table in tables}
         for table in reversed(tables):
             if theirs[table]:
-                await self._delete_gone(table, theirs[table])
+                await self._make_room(table, theirs[table])
         for table in tables:
             async for rows in _read_table(self._source.records, table):
                 await self._write_changed(table, rows, theirs[table])
@@ -157,18 +158,28 @@ class Move:
             found |= {_key(table, row): _digest(row) for row in rows}
         return found
 
-    async def _delete_gone(self, table: sa.Table, theirs: dict[tuple[Any, ...], bytes]) -> None:
-        ours = (await self._digests(self._source.records, table)).keys()
+    async def _make_room(self, table: sa.Table, theirs: dict[tuple[Any, ...], bytes]) -> None:
+        """Delete what is gone, and take from what has changed the names that only one row may have: another one's now.
+
+        Cut off here, the next pass finds those changed, too.
+        """
+        ours = await self._digests(self._source.records, table)
         gone = [key for key in theirs if key not in ours]
+        names = _unique_names(table)
+        renamed = [key for key in theirs if names and ours.get(key, theirs[key]) != theirs[key]]
 
         def work(transaction: RecordsTransaction) -> None:
             for key in gone:
                 transaction.records.execute(table.delete().where(_is(table, key)))
+            for key in renamed:
+                values = {name: f"being copied {secrets.token_hex(16)}" for name in names}
+                transaction.records.execute(table.update().where(_is(table, key)).values(values))
 
-        if gone and await self._write(table, work):
+        if (gone or renamed) and await self._write(table, work):
             self._advance(len(gone), table.name)
             for key in gone:
                 del theirs[key]
+            theirs.update(dict.fromkeys(renamed, b""))
 
     async def _write_changed(
         self, table: sa.Table, rows: Sequence[sa.Row[Any]], theirs: dict[tuple[Any, ...], bytes]
@@ -259,6 +270,12 @@ async def _read_table(records: Records, table: sa.Table) -> AsyncIterator[Sequen
             return
         yield rows
         after = _key(table, rows[-1])
+
+
+def _unique_names(table: sa.Table) -> list[str]:
+    """The texts by which a row is known besides its key, which may be given to another row; keys of bytes never are."""
+    ends = [list(each.columns)[-1] for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    return [column.name for column in ends if isinstance(column.type, sa.Text)]
 
 
 def _literal(column: sa.Column[Any], value: Any) -> sa.BindParameter[Any]:
