@@ -73,6 +73,16 @@ def test_a_replica_is_refused(postgres: PostgresServer) -> None:
     assert "only reads" in started(url)
 
 
+def test_a_standby_is_refused(own_postgres: PostgresServer) -> None:
+    """A real one, which follows a primary that is away just now."""
+    url = own_postgres.create_database()
+    own_postgres.stop()
+    own_postgres.stand_by()
+    own_postgres.start()
+    assert "is a replica, which only reads; give the primary's address" in started(url)
+    assert "replica" in run_here("doctor", BACKSTORY_DATABASE=url).stdout
+
+
 def test_a_newer_schema_is_refused(postgres: PostgresServer, postgres_url: str) -> None:
     name = postgres_url.rpartition("/")[2]
     before = postgres.sql("SELECT version_num FROM alembic_version", name)

@@ -186,6 +186,11 @@ class PostgresServer:
         """Refuse writes in transactions that begin from now on, as a replica does."""
         self.set("default_transaction_read_only", "on" if read_only else "off")
 
+    def stand_by(self) -> None:
+        """Only read from the next start on, and follow a primary. While it is stopped."""
+        (self.data / "standby.signal").touch()
+        self._unprivileged.own(self.data / "standby.signal")
+
     def stop(self) -> None:
         """End it in order: connections are cut, what was committed is on the disk."""
         if self.process is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,15 @@ import asyncpg
 import pytest
 import structlog
 
+from backstory.errors import Unavailable
 from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.activity import Published
+from backstory.store import postgres_database
+from backstory.store.log import postgres_index
 from backstory.store.postgres import PostgresStore
+from backstory.store.postgres_database import SERVER
+from tests.servers.postgres import PostgresServer
 from tests.store.support import ENTRY, indexed, publication, publish_one
 
 EMAIL = "gone@example.com"
@@ -135,3 +141,69 @@ async def test_nobody_changes_the_audit_log(
             await beside.execute(statement)
     ((_, kept),) = await store.records.audit_page(None, 10)
     assert kept.actor == ENTRY.actor
+
+
+async def test_changes_of_the_records_that_wait_for_their_turn_have_the_same_deadline(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server that hangs, whoever waits behind others is told as early as they are."""
+    store = PostgresStore(own_postgres.create_database())
+    store.open()
+    monkeypatch.setattr(postgres_database, "WRITE_SECONDS", 1.0)
+    own_postgres.pause()
+    try:
+        started = time.monotonic()
+        calls = [store.records.audit(ENTRY) for _ in range(8 * postgres_database.WRITERS)]
+        refused = await asyncio.gather(*calls, return_exceptions=True)
+        took = time.monotonic() - started
+    finally:
+        own_postgres.resume()
+    assert [type(each) for each in refused] == [Unavailable] * len(calls)
+    assert took < 6  # to give up a connection takes two seconds, too
+    await store.close()
+
+
+@pytest.mark.parametrize(("when", "told"), [("IMMEDIATE", "nothing was kept"), ("DEFERRED", "not known")])
+async def test_a_change_that_was_cut_off_says_whether_it_is_known(
+    own_postgres: PostgresServer, when: str, told: str
+) -> None:
+    """Cut off before its commit nothing was kept; cut off in it, nobody here can tell."""
+    url = own_postgres.create_database()
+    store = PostgresStore(url)
+    store.open()
+    own_postgres.sql(
+        "CREATE FUNCTION cut_off() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
+        " CREATE CONSTRAINT TRIGGER cut_off AFTER INSERT ON audit_log"
+        f" DEFERRABLE INITIALLY {when} FOR EACH ROW EXECUTE FUNCTION cut_off()",
+        url.rpartition("/")[2],
+    )
+    with pytest.raises(Unavailable, match=told):
+        await store.records.audit(ENTRY)
+    await store.close()
+
+
+async def test_viewers_are_woken_again_after_the_listening_connection_was_lost(
+    postgres_url: str, beside: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_index, "POLL_SECONDS", 60.0)  # what is heard is heard by NOTIFY
+    monkeypatch.setattr(postgres_index, "RETRY_SECONDS", 0.01)
+    heard = asyncio.Event()
+    store, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    for each in (store, other):
+        each.open()
+    await store.start(heard.set)
+    listening = (
+        f"SELECT pid FROM pg_stat_activity WHERE application_name = '{SERVER}' AND query LIKE '%{{}}%'"
+    )
+    before = 0
+    for number in range(3):
+        follows = listening.format("log_state") + f" AND pid <> {before}"
+        before = await until(beside, f"{follows} AND datname = current_database()")
+        heard.clear()
+        await publish_one(other, {"email": EMAIL}, id=f"evt-{number}")
+        async with asyncio.timeout(5):
+            await heard.wait()
+        await beside.execute("SELECT pg_terminate_backend($1)", before)
+    await store.close()
+    await other.close()

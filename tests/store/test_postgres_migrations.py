@@ -148,14 +148,14 @@ INSERT INTO audit_log (at, actor, action, target, origin, details) VALUES (1, 'c
 """
 
 
-@pytest.fixture(params=["0001", "0002"])
+@pytest.fixture(params=["0001", "0002", "0003"])
 def older(request: pytest.FixtureRequest, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database as an older program left it, with data."""
     url = postgres.create_database()
     with monkeypatch.context() as past:
         past.setattr(migrations, "HEAD", request.param)
         make(url)
-    data = {"0001": OLDEST, "0002": SECOND}[request.param] + ALWAYS
+    data = {"0001": OLDEST, "0002": SECOND, "0003": SECOND}[request.param] + ALWAYS
     ask(url, lambda connection: connection.execute(data))
     return url
 

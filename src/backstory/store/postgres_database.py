@@ -166,7 +166,7 @@ class PostgresDatabase:
                         await connection.execute(statement)
                         await asyncio.to_thread(work)
                 finally:
-                    await connection.close()
+                    await connection.close(timeout=CONNECT_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise StorageError(f"{self.shown}: {explain(error)}") from error
 
@@ -203,7 +203,7 @@ class PostgresDatabase:
                 " FROM pg_database WHERE datname = current_database()"
             )
         finally:
-            await connection.close()
+            await connection.close(timeout=CONNECT_SECONDS)
         if encoding != "UTF8":
             raise StorageError(f"{self.shown} has the encoding {encoding}; make a database with UTF8")
         if recovering:
@@ -371,15 +371,16 @@ class PostgresDatabase:
         async def write() -> T:
             committing = False
             try:
+                # The wait for one's turn counts: where nothing is answered, it would be as long as that of all before.
                 async with (
-                    self._writers,
                     asyncio.timeout(WRITE_SECONDS),
+                    self._writers,
                     self._opened().begin() as connection,
                 ):
                     result = await connection.run_sync(run)
                     committing = True
             except (*_DRIVER_ERRORS, sa.exc.SQLAlchemyError) as error:
-                if committing and _is_lost(error):
+                if committing and (sqlstate(error) is None or _is_lost(error)):
                     raise translate(error, UNKNOWN) from error
                 raise
             return result

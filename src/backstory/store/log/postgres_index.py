@@ -121,7 +121,8 @@ class Follower:
                 continue
             indexing = _Indexing(connection)
             try:
-                await connection.add_listener("backstory_log", self._hear)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await connection.add_listener("backstory_log", self._hear)
                 await self._follow(connection, indexing)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, EOFError) as error:
                 log.warning("follower_failed", error=explain(error))
