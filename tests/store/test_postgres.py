@@ -18,6 +18,7 @@ from backstory.helpdesk.erasing import Eraser
 from backstory.helpdesk.files import AttachmentFiles
 from backstory.model.activity import Published
 from backstory.store import postgres_database
+from backstory.store.copying import NOBODY, KeptDeletion, RelationalLogCopy
 from backstory.store.log import postgres_index
 from backstory.store.postgres import PostgresStore
 from backstory.store.postgres_database import SERVER
@@ -207,3 +208,35 @@ async def test_viewers_are_woken_again_after_the_listening_connection_was_lost(
         await beside.execute("SELECT pg_terminate_backend($1)", before)
     await store.close()
     await other.close()
+
+
+ALL_INDEXED = """
+SELECT (SELECT array_agg(position ORDER BY position) FROM activities)
+     = (SELECT array_agg(position ORDER BY position) FROM activity_index WHERE terms <> '{}')
+"""
+
+
+async def test_an_index_of_other_rules_is_made_anew(
+    postgres_url: str, beside: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as somebody serves, whether or not anything comes; also where a copy took activities out."""
+    first, second, third = (PostgresStore(postgres_url) for _ in range(3))
+    first.open()
+    await first.start(lambda: None)
+    some = [await publish_one(first, {"email": EMAIL}, id=f"evt-{number}") for number in range(3)]
+    await until(beside, ALL_INDEXED)
+    await first.close()
+
+    await beside.execute("UPDATE activity_index SET terms = '{}'")
+    monkeypatch.setattr(postgres_index, "INDEX_RULES", "2")
+    await second.start(lambda: None)
+    await until(beside, ALL_INDEXED)
+    await second.close()
+
+    gone = some[1].id
+    await RelationalLogCopy(third.records).write_deletions(
+        [KeptDeletion(gone.position, NOBODY, gone.position, gone.tail)]
+    )
+    await third.start(lambda: None)
+    await until(beside, ALL_INDEXED)
+    await third.close()

@@ -222,7 +222,8 @@ class RelationalLogCopy:
             removed = connection.execute(_activities.delete().where(_activities.c.position.in_(gone)))
             if connection.dialect.name != "sqlite":
                 if removed.rowcount:  # an index that was made of them is made anew
-                    connection.execute(_state.update().where(_state.c.name == "index_rules").values(value=""))
+                    connection.execute(_state.delete().where(_state.c.name == "index_rules"))
+                    connection.execute(_state.insert().values(name="index_rules", value=""))
                 return _insert_new(connection, _deletions, rows)
             erased = [row for row in rows if row.position == row.deleted]
             deleted = [row for row in rows if row.position != row.deleted]

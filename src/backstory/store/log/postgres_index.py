@@ -27,6 +27,9 @@ from backstory.store.postgres_database import PostgresDatabase, explain
 INDEX_RULES = "1"
 """Raise it with every change of model/words.py, model/refs.py or model/searched.py that gives a text other entries."""
 
+FIRST_RULES = "1"
+"""Of an index that does not say by which it was made."""
+
 LAG_SECONDS = 0.35
 """How old the oldest missing entry becomes before the index follows: bulk is far cheaper than one at a time."""
 
@@ -65,6 +68,9 @@ SELECT (SELECT value::bigint FROM log_state WHERE name = 'indexed'),
        greatest((SELECT max(position) FROM activities), (SELECT max(position) FROM deletions), 0)
 """
 _MOVE = "UPDATE log_state SET value = $1::text WHERE name = 'indexed'"
+_NOTE_RULES = """
+INSERT INTO log_state VALUES ('index_rules', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
 _DROP_EXPIRED = """
 DELETE FROM event_keys WHERE hash IN
        (SELECT hash FROM event_keys WHERE expires IS NOT NULL AND expires <= $1 LIMIT 2500)
@@ -144,9 +150,10 @@ class Follower:
             self._told.clear()
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._database.keep_time(connection)
+                ours = await indexing.is_ours()  # first: who begins may throw the index away
                 ((indexed, last),) = await connection.fetch(_STATE)
                 self._note_state(indexed, last)
-                due = indexed < last and await indexing.is_ours()
+                due = ours and indexed < last
             if due:
                 age = now() / 1_000_000 - (indexed >> 12) / 1000
                 await asyncio.sleep(min(LAG_SECONDS, max(0.0, LAG_SECONDS - age)))
@@ -183,15 +190,13 @@ class _Indexing:
     async def _renew(self) -> None:
         """Throw the index away where other rules of words and references made it; it is built again from the log."""
         made = await self._connection.fetchval("SELECT value FROM log_state WHERE name = 'index_rules'")
-        if (made or INDEX_RULES) == INDEX_RULES:
+        if (FIRST_RULES if made is None else made) == INDEX_RULES:
             return
         log.info("index_renewed", rules=INDEX_RULES)
         async with self._connection.transaction():
             await self._connection.execute("TRUNCATE activity_index")
             await self._connection.execute(_MOVE, "0")
-            await self._connection.execute(
-                "UPDATE log_state SET value = $1 WHERE name = 'index_rules'", INDEX_RULES
-            )
+            await self._connection.execute(_NOTE_RULES, INDEX_RULES)
 
     async def advance(self, behind: Position, last: Position) -> Position:
         """Index the next piece of what lies behind one position, up to another; the new watermark."""
