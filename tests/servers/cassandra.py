@@ -266,6 +266,7 @@ paxos_variant: v2
 auto_snapshot: false
 hints_flush_period: 1s
 authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
 """
 
 

@@ -34,7 +34,7 @@ from backstory.model.ids import ActivityId, first_position, new_contact_key
 from backstory.model.page import Filters, Place
 from backstory.store.cassandra import CassandraStore, take_lane
 from backstory.store.copying import KeptActivity
-from backstory.store.log import cassandra_buckets, cassandra_copy
+from backstory.store.log import cassandra_buckets, cassandra_copy, cassandra_walk
 from backstory.store.log.cassandra import (
     LANES,
     PUT_ROW,
@@ -311,6 +311,65 @@ def test_a_user_without_rights_is_named() -> None:
     session = CassandraSession(read_address("cassandra://127.0.0.1/x"))
     with pytest.raises(StorageError, match="keyspace x: this user lacks a right"), session.naming_faults():
         raise Unauthorized(RIGHT)
+
+
+def test_what_the_user_may_not_do_is_named(cassandra_cluster: CassandraCluster) -> None:
+    """At the start: a right that is missing would be met by the first publication, or the first deletion."""
+    open_log(cassandra_cluster, "made")  # the keyspace and its tables
+    nowhere = cassandra_cluster.new_keyspace()
+    with cassandra_cluster.session() as session:
+        for role, rights in (("nothing", ()), ("reader", ("SELECT",)), ("writer", ("SELECT", "MODIFY"))):
+            session.execute(f"CREATE ROLE {role} WITH PASSWORD = 'secret' AND LOGIN = true")
+            for right in rights:
+                session.execute(f"GRANT {right} ON KEYSPACE {KEYSPACE} TO {role}")
+    for role, keyspace in (("nothing", nowhere), ("nothing", KEYSPACE), ("reader", KEYSPACE)):
+        url = cassandra_cluster.url(keyspace, user=role, password="secret")
+        with pytest.raises(StorageError, match="lacks a right") as error:
+            CassandraLog(read_address(url), Audit(), is_there).open()
+        assert "secret" not in str(error.value)
+    enough = cassandra_cluster.url(KEYSPACE, user="writer", password="secret")
+    allowed = CassandraLog(read_address(enough), Audit(), is_there)
+    allowed.open()
+    allowed.session.close()
+
+
+@pytest.mark.parametrize(("version", "what"), [("0", "older"), ("99", "newer")])
+def test_a_schema_of_another_version_is_refused(
+    cassandra_cluster: CassandraCluster, version: str, what: str
+) -> None:
+    keyspace = cassandra_cluster.new_keyspace()
+    log = CassandraLog(read_address(cassandra_cluster.url(keyspace)), Audit(), is_there)
+    log.open()
+    log.session.session.execute(
+        "INSERT INTO log_state (installation, name, value) VALUES ('', 'schema', %s)", (version,)
+    )
+    log.session.close()
+    with pytest.raises(StorageError, match=f"schema {version}, which is {what}"):
+        log.open()
+
+
+async def test_nothing_is_prepared_while_serving(log: CassandraLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It blocks, and asks every node: of one that hangs everybody would wait."""
+
+    def prepare(text: str) -> None:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(log.session.session, "prepare", prepare)
+    monkeypatch.setattr(cassandra_walk, "MANY_BUCKETS", 2)
+    contact = new_contact_key()
+    item = publication(id="evt-1", context={"Order id": "A-1"})
+    (first, *_) = await append(log, NewRow(item, contact, b"{}"), *rows(contact, 10, span=5 * 360 * DAY))
+    assert (await append(log, NewRow(item, contact, b"{}")))[0].known is not None
+    assert len(await whole(log, contact)) == 11
+    assert len((await log.find(Filters(ref="A-1"), None, 10)).activities) == 1
+    assert len((await log.arrivals([contact], 0, 100)).events) == 11
+    assert await log.known([item.idempotency or b""])
+    await log.origin(first.id)
+    await log.stream_position()
+    await log.ready()
+    await log.delete(first.id, ENTRY)
+    assert await log.erase([contact], 100)
+    await log.settle()
 
 
 async def test_a_deleted_activity_is_not_brought_back_by_its_retry(log: CassandraLog) -> None:

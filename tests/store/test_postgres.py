@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from backstory.store import postgres_database
 from backstory.store.copying import NOBODY, KeptDeletion, RelationalLogCopy
 from backstory.store.log import postgres_index
 from backstory.store.postgres import PostgresStore
-from backstory.store.postgres_database import SERVER
+from backstory.store.postgres_database import MIGRATION_LOCK, SERVER, PostgresDatabase
 from tests.servers.postgres import PostgresServer
 from tests.store.support import ENTRY, indexed, publication, publish_one
 
@@ -63,6 +64,10 @@ async def held_up(connection: asyncpg.Connection[asyncpg.Record], table: str) ->
 
 
 WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = '{}'::regclass AND NOT granted)"
+WAITS_FOR_LOCK = """
+SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+                WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted
+"""
 ERASING = "SELECT EXISTS (SELECT FROM erasures)"
 ERASED = "SELECT EXISTS (SELECT FROM erasures WHERE done_at IS NOT NULL)"
 
@@ -240,3 +245,21 @@ async def test_an_index_of_other_rules_is_made_anew(
     await third.start(lambda: None)
     await until(beside, ALL_INDEXED)
     await third.close()
+
+
+async def test_starts_wait_for_each_other_longer_than_a_statement_may_take(
+    postgres_url: str, beside: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be making the cluster's tables, which takes as long as it takes."""
+    monkeypatch.setitem(postgres_database._SESSION, "statement_timeout", "100ms")
+    database, done = PostgresDatabase(postgres_url), threading.Event()
+    waits = WAITS_FOR_LOCK + " AND clock_timestamp() - waitstart > '500ms')"
+    async with beside.transaction():
+        await beside.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        second = asyncio.create_task(asyncio.to_thread(database.prepare_alone, "SELECT 1", done.set))
+        async with asyncio.timeout(10):
+            while not second.done() and not await beside.fetchval(waits):
+                await asyncio.sleep(0.01)
+        assert not done.is_set()
+    await second
+    assert done.is_set()

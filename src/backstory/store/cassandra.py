@@ -34,7 +34,7 @@ from backstory.store.log.cassandra import LANES, Appended, CassandraLog, Known
 from backstory.store.log.cassandra_session import read_address
 from backstory.store.log.postgres import LOCK
 from backstory.store.postgres import decide, resolve
-from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, Refusal, sqlstate
+from backstory.store.postgres_database import ATTEMPTS, RACED, PostgresDatabase, Refusal, explain, sqlstate
 from backstory.store.publish import Group, event_row, replayed
 from backstory.store.records import sql
 from backstory.store.records.postgres_resolve import LOOK_UP, PlannedResolution, read_found, wanted
@@ -174,8 +174,8 @@ class CassandraStore:
         """Before an append: see `CassandraLog.set_lane`. It is ours as long as the session lives that holds it."""
         async with self._taking_lane:
             if self._lane is None or self._lane.is_closed():
-                self._lane = await self.database.session()
-                self.log.set_lane(await take_lane(self._lane))
+                self._lane, lane = await self.database.session(take_lane)
+                self.log.set_lane(lane)
 
     async def _resolve(
         self,
@@ -227,7 +227,7 @@ class CassandraStore:
                     arrived()
                 arrived()
             except (BackstoryError, OSError, TimeoutError, asyncpg.PostgresError) as error:
-                log.warning("relay_failed", error=str(error))
+                log.warning("relay_failed", error=explain(error))
             except Exception:  # whatever it is, the next round must try again
                 log.exception("relay_failed")
             try:

@@ -157,13 +157,16 @@ class PostgresDatabase:
 
         async def run() -> None:
             try:
-                connection = await self._connect(idle_in_transaction_session_timeout="0")
+                # The wait for the others is no statement that takes too long.
+                connection = await self._connect(
+                    statement_timeout="0", idle_in_transaction_session_timeout="0"
+                )
                 try:
                     async with connection.transaction():
                         await connection.execute(
-                            f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})", timeout=600
+                            f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})", timeout=MIGRATION_SECONDS
                         )
-                        await connection.execute(statement)
+                        await connection.execute(statement, timeout=CALL_SECONDS)
                         await asyncio.to_thread(work)
                 finally:
                     await connection.close(timeout=CONNECT_SECONDS)
@@ -317,13 +320,25 @@ class PostgresDatabase:
         """A connection of its own, to listen and to hold a lock on. By its name others know that a server is here."""
         return await self._connect(**_PINNED, application_name=SERVER)
 
-    async def session(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own, to hold a lock on.
+    async def session(
+        self, begin: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]
+    ) -> tuple[asyncpg.Connection[asyncpg.Record], T]:
+        """A connection of its own, to hold a lock on; and what `begin` got, which takes it.
 
         Raises:
             Unavailable: it cannot be had.
         """
-        return await self._translated(partial(self._connect, **_PINNED))
+
+        async def open_it() -> tuple[asyncpg.Connection[asyncpg.Record], T]:
+            async with asyncio.timeout(CALL_SECONDS):
+                connection = await self._connect(**_PINNED)
+                try:
+                    return connection, await begin(connection)
+                except BaseException:
+                    connection.terminate()
+                    raise
+
+        return await self._translated(open_it)
 
     async def keep_time(
         self,

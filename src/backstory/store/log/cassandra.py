@@ -29,7 +29,7 @@ from backstory.model.searched import read_refs
 from backstory.store.base import Arrivals, StreamPosition
 from backstory.store.log.cassandra_buckets import DEEPEST, Bucket, BucketChooser, Chosen, bucket_at
 from backstory.store.log.cassandra_session import CassandraAddress, CassandraSession, Write
-from backstory.store.log.cassandra_walk import Row, Span, walk
+from backstory.store.log.cassandra_walk import WALK_STATEMENTS, Row, Span, walk
 from backstory.store.log.walk import Filling, Matcher, matcher
 from backstory.store.publish import NewRow
 
@@ -827,7 +827,9 @@ STATEMENTS = (
     *(PUT_ARRIVAL, PUT_DELETION, PUT_NEWEST, PUT_READY, PUT_GENERATION, BLANK_CLAIM, DROP_ROW, DROP_POSTING),
     *(GET_A_BUCKET, DROP_ROWS, DROP_BUCKET),
     DROP_ARRIVAL,
+    *WALK_STATEMENTS,
 )
+"""All that a server sends: prepared before it serves, for to prepare one blocks, and asks every node."""
 
 
 _EVERYTHING = Span((_LAST, 0, 0), (-_LAST, 0, 0))

@@ -31,6 +31,7 @@ _LEVEL = (
     " ORDER BY level ASC, start DESC LIMIT ?"
 )
 _ONE_START = "SELECT level, start, part FROM buckets WHERE owner = ? AND level = ? AND start = ?"
+WALK_STATEMENTS = (_SOME, _LEVEL, _ONE_START)
 
 
 class Span(NamedTuple):
