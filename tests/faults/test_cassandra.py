@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from cassandra import ConsistencyLevel
 from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
+from backstory.model.activity import RESERVED_SOURCE
 from tests.faults.load import Load
 from tests.http.test_publish import publish
 from tests.http.wire import ACTIVITIES
@@ -91,6 +93,8 @@ def stored(server: Installation) -> dict[str, list[str]]:
             answer = api.get(url)
             assert answer.status_code == 200, answer.text
             for each in answer.json():
+                if each["source"]["name"] == RESERVED_SOURCE:
+                    continue  # what happened to a ticket
                 found.setdefault(each["external_id"], []).append(each["id"])
             url = answer.links.get("next", {}).get("url", "")
     return found
@@ -172,3 +176,55 @@ def test_two_of_three_dead(server: Installation, fragile_cassandra: CassandraClu
         assert publish(api, publish_request(id="unknown"))["id"] == first["id"]
     assert set(load.statuses) == {200, 503}
     check_all_there(server, load)
+
+
+def test_the_death_of_the_database_beside_it(
+    own_postgres: PostgresServer, cassandra_cluster: CassandraCluster, tmp_path: Path
+) -> None:
+    """All is refused while it is away, and goes on by itself; what was noted for the log reaches it."""
+    server = Installation(
+        tmp_path,
+        database_url=own_postgres.create_database(),
+        activity_log=cassandra_cluster.new_installation(),
+    ).start()
+    load = Load(server, "load", THREADS)
+    try:
+        for round_ in range(2):
+            load.wait_for(len(load.answered) + ANSWERS)
+            with server.client() as api:
+                ticket = api.post("/api/v2/tickets", json=ticket_from(round_))
+                assert ticket.status_code == 201, ticket.text
+            before = load.statuses[503]
+            own_postgres.kill()
+            wait_until(partial(has_refused, load, before), what="a 503")
+            assert not is_ready(server)
+            own_postgres.start()
+            wait_until(lambda: is_ready(server), seconds=30, what="readiness without a restart")
+        load.wait_for(len(load.answered) + ANSWERS)
+        load.stop()
+        assert set(load.statuses) == {200, 503}
+        assert not load.cut_off
+        with server.client() as api:
+            wait_until(
+                lambda: len(api.get(ACTIVITIES, params={"source": RESERVED_SOURCE}).json()) == 2,
+                what="the tickets' events",
+            )
+        check_all_there(server, load)
+        assert "Traceback" not in server.log_text()
+    finally:
+        load.stop()
+        server.kill()
+
+
+def has_refused(load: Load, before: int) -> bool:
+    return load.statuses[503] > before
+
+
+def ticket_from(number: int) -> dict[str, object]:
+    return {
+        "subject": "Help",
+        "description": "please",
+        "email": f"t{number}@example.com",
+        "status": 2,
+        "priority": 1,
+    }
