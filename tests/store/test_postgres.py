@@ -49,7 +49,7 @@ async def beside(postgres_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.
 
 async def until(connection: asyncpg.Connection[asyncpg.Record], query: str) -> Any:
     """Wait until a query answers something true, and give that."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (found := await connection.fetchval(query)):
             await asyncio.sleep(0.005)  # between two looks
     return found
@@ -200,15 +200,15 @@ async def test_viewers_are_woken_again_after_the_listening_connection_was_lost(
         each.open()
     await store.start(heard.set)
     listening = (
-        f"SELECT pid FROM pg_stat_activity WHERE application_name = '{SERVER}' AND query LIKE '%{{}}%'"
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND application_name = '{SERVER}' AND query LIKE '%log_state%'"  # it has said LISTEN before
     )
     before = 0
     for number in range(3):
-        follows = listening.format("log_state") + f" AND pid <> {before}"
-        before = await until(beside, f"{follows} AND datname = current_database()")
+        before = await until(beside, f"{listening} AND pid <> {before}")
         heard.clear()
         await publish_one(other, {"email": EMAIL}, id=f"evt-{number}")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await heard.wait()
         await beside.execute("SELECT pg_terminate_backend($1)", before)
     await store.close()
@@ -257,7 +257,7 @@ async def test_starts_wait_for_each_other_longer_than_a_statement_may_take(
     async with beside.transaction():
         await beside.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         second = asyncio.create_task(asyncio.to_thread(database.prepare_alone, "SELECT 1", done.set))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not second.done() and not await beside.fetchval(waits):
                 await asyncio.sleep(0.01)
         assert not done.is_set()
