@@ -282,6 +282,8 @@ auto_snapshot: false
 hints_flush_period: 1s
 authenticator: PasswordAuthenticator
 authorizer: CassandraAuthorizer
+roles_validity: 600s
+permissions_validity: 600s
 """
 
 
