@@ -168,6 +168,31 @@ def test_what_is_no_http_is_told_as_every_fault(shared_server: Installation, sen
 
 
 @pytest.mark.engine_neutral
+@pytest.mark.parametrize("begun", [b"GET /healthz?q=", b"GET /healthz HTTP/1.1\r\nX-Long: "])
+def test_headers_without_end_are_not_kept(shared_server: Installation, begun: bytes) -> None:
+    """A stranger would fill the memory with them: nobody is asked for a key before they are complete."""
+    with RawConnection(shared_server.url) as connection:
+        connection.send(begun + b"x" * 65_000)
+        sent = 0
+        while not connection.is_answered():
+            assert sent < 1_000, "they are taken"
+            sent += connection.send(b"x" * 1_000)
+        raw = connection.answer()
+    answer = httpx.Response(raw.status, headers=raw.headers, content=raw.body)
+    check_request_fault(answer, 400, "invalid_request")
+    assert "larger than 65,536 bytes" in answer.json()["message"]
+
+
+@pytest.mark.engine_neutral
+def test_headers_may_come_in_pieces(shared_server: Installation) -> None:
+    with RawConnection(shared_server.url) as connection:
+        for _ in range(2):
+            for piece in (b"GET /healthz HTTP/1.1\r\n", b"X-Long: " + b"x" * 60_000, b"\r\n", b"\r\n"):
+                connection.send(piece)
+            assert connection.answer().status == 200
+
+
+@pytest.mark.engine_neutral
 def test_what_follows_a_request_does_not_take_its_answer(shared_server: Installation) -> None:
     """Who was told 400 for what is stored would send it again, or never."""
     body = json.dumps(publish_request(contact={"email": email()})).encode()

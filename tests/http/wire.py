@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import sys
 import textwrap
@@ -76,6 +77,10 @@ class RawConnection:
     def chunk(self, data: bytes) -> bool:
         """Send a chunk of a chunked body; an empty one ends it."""
         return self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def is_answered(self, seconds: float = 0.1) -> bool:
+        """Whether something comes within that time."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def read_all(self) -> bytes:
         """What comes until the other side closes."""
