@@ -35,8 +35,8 @@ REQUEST_CODES: dict[str, str] = {
     "rate_limit_exceeded": "The key has made as many requests in this minute as it may (`BACKSTORY_RATE_LIMIT`, off by "
     "default). Send it again after `Retry-After` seconds.",
     "internal_error": "A fault of ours. It is logged under the X-Request-Id of the answer.",
-    "unavailable": "It cannot be taken now (a full queue, a full disk, a restart); nothing was kept. Send it again "
-    "after `Retry-After` seconds.",
+    "unavailable": "It cannot be taken now (a full queue, a full disk, a restart); nothing was kept, or the message "
+    "says that this is not known. Send it again after `Retry-After` seconds.",
 }
 """What each code of a whole request means."""
 
