@@ -47,7 +47,7 @@ def test_every_answer_is_as_documented(server: Installation) -> None:
                 "--seed",
                 "20240501",
             ),
-            *("--generation-deterministic", "--no-color", "--max-failures", "10", "--request-timeout", "20"),
+            *("--generation-deterministic", "--no-color", "--max-failures", "10", "--request-timeout", "60"),
         ],
         capture_output=True,
         text=True,
